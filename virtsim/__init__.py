@@ -1,0 +1,3 @@
+"""virtsim: models of virtualization architectures that are checked against a real kernel."""
+
+__version__ = "0.1.0"

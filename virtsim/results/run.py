@@ -1,0 +1,224 @@
+"""The result of running a scenario once, in the model or on a kernel."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import msgspec
+
+from virtsim.core.spec import encode_json
+from virtsim.core.units import show_duration
+from virtsim.results.histogram import Histogram
+from virtsim.results.schema import LATENCIES, METRICS, PERCENTILES
+from virtsim.scenario.scenario import Scenario
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pandas
+
+
+class TaskRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """What one process did. Times are ns since the run's start; None where a world cannot tell."""
+
+    guest: str
+    task: str
+    start_ns: int
+    end_ns: int | None = None
+    outcome: Literal["finished", "stopped", "killed", "oom"] = "stopped"
+    cpu_time_ns: int
+    run_delay_ns: int | None = None
+    voluntary_switches: int = 0
+    involuntary_switches: int = 0
+    minor_faults: int | None = None
+    major_faults: int | None = None
+    migrations: int | None = None
+    #: Completed operations by name ("syscall", "compute", ...), those of bodies included.
+    operations: dict[str, int] = {}
+
+
+class GuestRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """What a guest's, or a group's, cgroup counted."""
+
+    guest: str
+    cpu_time_ns: int
+    periods: int | None = None
+    throttled_periods: int | None = None
+    throttled_time_ns: int | None = None
+    bursts: int | None = None
+    burst_time_ns: int | None = None
+    memory_peak_bytes: int | None = None
+    oom_kills: int | None = None
+    #: Pressure-stall totals, ns, by resource and line ("cpu.some"), where the kernel has them.
+    pressure_ns: dict[str, int] = {}
+
+
+class LatencyRecord(msgspec.Struct, kw_only=True):
+    """A distribution of durations: a kind of :data:`~virtsim.results.schema.LATENCIES`, or ``op:<name>``."""
+
+    guest: str
+    task: str
+    kind: str
+    histogram: Histogram
+
+
+class RequestRecord(msgspec.Struct, array_like=True):
+    """One served request; times are ns since the run's start."""
+
+    guest: str
+    task: str
+    arrival_ns: int
+    start_ns: int
+    end_ns: int
+
+
+class Slice(msgspec.Struct, array_like=True, frozen=True):
+    """A task on a CPU, from ``start_ns`` to ``end_ns``."""
+
+    cpu: int
+    start_ns: int
+    end_ns: int
+    guest: str
+    task: str
+
+
+class Wakeup(msgspec.Struct, array_like=True, frozen=True):
+    """A task became runnable on ``cpu`` at ``time_ns``."""
+
+    time_ns: int
+    cpu: int
+    guest: str
+    task: str
+
+
+class Metric(NamedTuple):
+    """One row of :meth:`Run.metrics`: ``entity`` is a guest or ``guest/task``."""
+
+    entity: str
+    metric: str
+    unit: str
+    value: float
+
+
+class Run(msgspec.Struct, kw_only=True):
+    """One run of a scenario.
+
+    Attributes
+    ----------
+    world : str
+        ``model`` or ``real``.
+    scenario : Scenario
+        What was run.
+    seed : int
+        Root seed of the programs' random draws.
+    duration_ns : int, ns
+        How long it lasted: the scenario's duration, or less if all tasks ended before.
+    tasks, guests, latencies, requests, slices, wakeups : list
+        The records; ``slices`` and ``wakeups`` are empty unless a timeline was asked for.
+    manifest : dict
+        How it was made: versions, host card or kernel, noise, the runner's own cost.
+    """
+
+    world: Literal["model", "real"]
+    scenario: Scenario
+    seed: int
+    duration_ns: int
+    tasks: list[TaskRecord]
+    guests: list[GuestRecord]
+    latencies: list[LatencyRecord] = []
+    requests: list[RequestRecord] = []
+    slices: list[Slice] = []
+    wakeups: list[Wakeup] = []
+    manifest: dict[str, Any] = {}
+
+    @property
+    def digest(self) -> str:
+        """Hash of everything but the manifest: equal runs have equal digests, in any process."""
+        bare = msgspec.structs.replace(self, manifest={})
+        return hashlib.blake2b(encode_json(bare), digest_size=16).hexdigest()
+
+    @property
+    def disturbed(self) -> bool:
+        """Whether the noise around a real run went over its limits."""
+        return bool(self.manifest.get("noise", {}).get("disturbed", False))
+
+    def metrics(self) -> list[Metric]:
+        """Tidy rows of all metrics that this run knows; see :mod:`virtsim.results.schema`."""
+        return list(self._metrics())
+
+    def _metrics(self) -> Iterator[Metric]:
+        for guest in self.guests:
+            yield Metric(guest.guest, "cpu_time", "ns", guest.cpu_time_ns)
+            for name in (
+                "periods",
+                "throttled_periods",
+                "throttled_time",
+                "bursts",
+                "burst_time",
+                "memory_peak",
+                "oom_kills",
+            ):
+                yield from _row(guest.guest, name, guest)
+        for task in self.tasks:
+            entity = f"{task.guest}/{task.task}"
+            if task.outcome == "finished" and task.end_ns is not None:
+                yield Metric(entity, "completion_time", "ns", task.end_ns)
+            for name in METRICS:
+                yield from _row(entity, name, task)
+            yield Metric(entity, "operations", "1", sum(task.operations.values()))
+        for latency in self.latencies:
+            if latency.kind in LATENCIES and latency.histogram.count:
+                entity = f"{latency.guest}/{latency.task}"
+                yield Metric(entity, f"{latency.kind}_mean", "ns", latency.histogram.mean_ns)
+                for percent in PERCENTILES:
+                    value = latency.histogram.percentile_ns(percent)
+                    yield Metric(entity, f"{latency.kind}_p{percent}", "ns", value)
+
+    def value(self, entity: str, metric: str) -> float:
+        """One metric of one guest or ``guest/task``; ``KeyError`` if the run has none."""
+        for row in self._metrics():
+            if row.entity == entity and row.metric == metric:
+                return row.value
+        raise KeyError(f"this run has no {metric} of {entity}")
+
+    def to_frame(self) -> pandas.DataFrame:
+        """The metrics as a data frame with the columns entity, metric, unit, value (needs pandas)."""
+        import pandas
+
+        return pandas.DataFrame(self.metrics(), columns=list(Metric._fields))
+
+    def save(self, path: Path | str) -> None:
+        """Write the run as one JSON line; see :mod:`virtsim.results.store`."""
+        from virtsim.results.store import save_runs
+
+        save_runs(path, [self])
+
+    def save_trace(self, path: Path | str) -> None:
+        """Write a trace that ui.perfetto.dev opens; see :mod:`virtsim.results.trace`."""
+        from virtsim.results.trace import save_trace
+
+        save_trace(path, [self])
+
+    def _repr_html_(self) -> str:
+        cells = "".join(
+            f"<tr><td>{row.entity}</td><td>{row.metric}</td><td>{_show(row)}</td></tr>" for row in self._metrics()
+        )
+        mark = " (disturbed)" if self.disturbed else ""
+        head = f"<b>{self.scenario.name}</b>, {self.world}{mark}, {show_duration(self.duration_ns)}"
+        return f"{head}<table><tr><th>entity</th><th>metric</th><th>value</th></tr>{cells}</table>"
+
+
+def _row(entity: str, name: str, record: TaskRecord | GuestRecord) -> Iterator[Metric]:
+    unit = METRICS[name].unit
+    suffix = {"ns": "_ns", "B": "_bytes"}.get(unit, "")
+    value = getattr(record, name + suffix, None)
+    if isinstance(value, int):
+        yield Metric(entity, name, unit, value)
+
+
+def _show(row: Metric) -> str:
+    return (
+        show_duration(row.value) if row.unit == "ns" else f"{row.value:g} {row.unit if row.unit != '1' else ''}".strip()
+    )

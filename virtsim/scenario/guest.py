@@ -1,0 +1,143 @@
+"""Guests, the groups they may share, and how they are isolated."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import Meta
+
+from virtsim.core.errors import SpecError
+from virtsim.core.spec import CpuMax, CpuSet, Duration, Size, Spec
+from virtsim.workload.operations import Name
+from virtsim.workload.workload import Workload
+
+CpuWeight = Annotated[int, Meta(ge=1, le=10_000)]
+Positive = Annotated[int, Meta(ge=1, le=2**31)]
+
+
+class Limits(Spec, frozen=True, kw_only=True):
+    """What a cgroup may bound; the names and the meaning are those of cgroup v2.
+
+    Parameters
+    ----------
+    cpu_weight : int
+        1 to 10000, 100 is usual; cgroup v1 gets ``shares = weight * 1024 / 100``.
+    cpu_max : str, optional
+        CPU bandwidth, quota/period: ``"30ms/100ms"``; or ``"30%"``, which is 30 ms in every 100 ms.
+    cpu_burst : str or int, ns
+        Unused quota that may be saved up.
+    cpus : str, optional
+        CPUs of the group (cpuset), as ``"0,2-3"``.
+    memory_max : str or int, bytes, optional
+        Memory limit; going over it is an out-of-memory kill.
+    pids_max : int, optional
+        Limit on processes.
+    io_weight : int, optional
+        1 to 10000, where the kernel has a weighted I/O controller.
+    """
+
+    cpu_weight: CpuWeight = 100
+    cpu_max: CpuMax | None = None
+    cpu_burst: Duration = Duration(0)
+    cpus: CpuSet | None = None
+    memory_max: Size | None = None
+    pids_max: Positive | None = None
+    io_weight: CpuWeight | None = None
+
+    def _check(self) -> None:
+        if self.cpu_burst and self.cpu_max is None:
+            raise SpecError("cpu_burst", "a burst needs a cpu_max")
+        if self.cpu_max is not None and self.cpu_burst > self.cpu_max.quota_ns:
+            raise SpecError("cpu_burst", "a burst is at most the quota")
+        if self.cpu_burst % 1000:
+            raise SpecError("cpu_burst", "a burst is whole microseconds")
+        if self.memory_max is not None and self.memory_max < 2**20:
+            raise SpecError("memory_max", "must be at least 1MiB")
+
+    @property
+    def limited(self) -> bool:
+        """Whether anything differs from what a group has by default."""
+        return any(getattr(self, name) != default for name, default in _UNLIMITED.items())
+
+
+_UNLIMITED = {
+    "cpu_weight": 100,
+    "cpu_max": None,
+    "cpu_burst": 0,
+    "cpus": None,
+    "memory_max": None,
+    "pids_max": None,
+    "io_weight": None,
+}
+
+
+class Group(Limits, frozen=True, kw_only=True):
+    """A cgroup that holds guests or other groups (a pod, a tenant)."""
+
+    name: Name
+    parent: Name | None = None
+
+
+class Isolation(Spec, frozen=True, kw_only=True):
+    """How a container guest is set apart, beyond its own mount, pid, uts, ipc, net and cgroup namespaces.
+
+    Parameters
+    ----------
+    user_namespace : bool
+        Map the guest's root to an unprivileged user.
+    time_namespace : bool
+        Give the guest its own clocks' offsets.
+    seccomp_rules : int
+        Length of the seccomp filter, in compared system-call numbers; 0 is no filter.
+    seccomp_arguments : bool
+        Whether the filter reads arguments, so that the kernel cannot cache its verdict.
+    rlimits : dict of str to int
+        Soft limits by name (``nofile``, ``nproc``, ``stack``, ...); only lowered, never raised.
+    """
+
+    user_namespace: bool = False
+    time_namespace: bool = False
+    seccomp_rules: Annotated[int, Meta(ge=0, le=4000)] = 0
+    seccomp_arguments: bool = False
+    rlimits: dict[Annotated[str, Meta(pattern="^[a-z]{2,12}$")], Annotated[int, Meta(ge=0, le=2**62)]] = {}
+
+    def _check(self) -> None:
+        if self.seccomp_arguments and not self.seccomp_rules:
+            raise SpecError("seccomp_arguments", "a filter that reads arguments needs seccomp_rules of at least 1")
+        known = ("as", "core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nofile", "nproc", "rss")
+        for name in self.rlimits:
+            if name not in (*known, "sigpending", "stack"):
+                raise SpecError(f"rlimits.{name}", f"no such limit; known: {', '.join(known)}, sigpending, stack")
+
+
+class Guest(Limits, frozen=True, kw_only=True):
+    """What runs in one isolation unit: a container, a virtual machine, or plainly on the host.
+
+    Parameters
+    ----------
+    name : str
+        Letters, digits, ``_``, ``.``, ``-``; unique in the scenario.
+    workload : Workload
+        Its tasks.
+    stack : str
+        Name of a stack card: ``native``, ``container``, ...
+    group : str, optional
+        The group it lives in; directly in the run's own group if absent.
+    isolation : Isolation
+        For containers.
+    """
+
+    name: Name
+    workload: Workload
+    stack: Name = "container"
+    group: Name | None = None
+    isolation: Isolation = Isolation()
+
+    def _check(self) -> None:
+        super()._check()
+        if self.stack == "native" and self.limited:
+            raise SpecError(
+                "stack", "a native guest has no cgroup of its own to limit; use stack 'container' or a group"
+            )
+        if self.stack == "native" and self.isolation != Isolation():
+            raise SpecError("isolation", "a native guest is not isolated; use stack 'container'")
