@@ -93,6 +93,15 @@ class Wakeup(msgspec.Struct, array_like=True, frozen=True):
     task: str
 
 
+class Throttle(msgspec.Struct, array_like=True, frozen=True):
+    """A guest's, or a group's, quota was used up on ``cpu``: none of its tasks could run there."""
+
+    cpu: int
+    start_ns: int
+    end_ns: int
+    guest: str
+
+
 class Metric(NamedTuple):
     """One row of :meth:`Run.metrics`: ``entity`` is a guest or ``guest/task``."""
 
@@ -115,8 +124,9 @@ class Run(msgspec.Struct, kw_only=True):
         Root seed of the programs' random draws.
     duration_ns : int, ns
         How long it lasted: the scenario's duration, or less if all tasks ended before.
-    tasks, guests, latencies, requests, slices, wakeups : list
-        The records; ``slices`` and ``wakeups`` are empty unless a timeline was asked for.
+    tasks, guests, latencies, requests, slices, wakeups, throttles : list
+        The records; ``slices``, ``wakeups`` and ``throttles`` are empty unless a timeline was asked for, and
+        ``throttles`` also where a world cannot tell when a group was throttled.
     manifest : dict
         How it was made: versions, host card or kernel, noise, the runner's own cost.
     """
@@ -131,6 +141,7 @@ class Run(msgspec.Struct, kw_only=True):
     requests: list[RequestRecord] = []
     slices: list[Slice] = []
     wakeups: list[Wakeup] = []
+    throttles: list[Throttle] = []
     manifest: dict[str, Any] = {}
 
     @property
