@@ -1,0 +1,79 @@
+"""Host cards: strict, found, and honest about what they do not have."""
+
+import pytest
+
+from virtsim.core.data import card_names, models_folder
+from virtsim.core.errors import SpecError
+from virtsim.core.spec import dump_toml, from_builtins, load_toml, read_toml
+from virtsim.platform.host import HostCard, load_host, this_card
+from virtsim.platform.primitives import PRIMITIVES
+from virtsim.platform.stack import load_stack
+
+HOSTS = sorted(path.stem for path in (models_folder() / "hosts").glob("*.toml"))
+STACKS = sorted(path.stem for path in (models_folder() / "stacks").glob("*.toml"))
+
+
+@pytest.fixture
+def config(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", HOSTS)
+def test_every_shipped_host_is_called_as_its_file_and_reads_back(name, tmp_path, config):
+    host = load_host(name)
+    assert host.name == name
+    copy = tmp_path / "copy.toml"
+    copy.write_text(dump_toml(host))
+    assert load_toml(copy, HostCard) == host == load_host(copy)
+
+
+@pytest.mark.parametrize("name", STACKS)
+def test_every_shipped_stack_is_called_as_its_file(name, config):
+    assert load_stack(name).name == name
+
+
+def test_this_machine_falls_back_on_a_shipped_card_and_says_so(config):
+    with pytest.warns(UserWarning, match="run `virtsim calibrate`"):
+        assert "runner_step" in load_host("this").prices
+
+
+def test_a_calibrated_card_is_this_machine(config):
+    this_card().parent.mkdir(parents=True)
+    this_card().write_text(dump_toml(load_host(HOSTS[0]).replace(name="this")))
+    assert load_host("this").name == "this"
+    assert "this" in card_names("hosts")
+
+
+def test_unknown_cards_list_the_known_ones(config):
+    with pytest.raises(SpecError, match=r"no host is called 'vax'; .*epyc-guest-linux-6\.18.*, this"):
+        load_host("vax")
+    with pytest.raises(SpecError, match="no stack is called 'contaner'; did you mean 'container'"):
+        load_stack("contaner")
+    with pytest.raises(SpecError, match="no host is called"):
+        load_host("../stacks/native")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"mode_swich": None}, "prices.mode_swich: no primitive has this name"),
+        ({"mode_switch": {"unit": "us"}}, "prices.mode_switch.unit: is 'us' but must be 'ns'"),
+        ({"mode_switch": {"value": -1.0, "low": -2.0}}, "prices.mode_switch.value: a price is at least 0"),
+        ({"mode_switch": {"source": ""}}, "prices[].source"),
+    ],
+)
+def test_bad_prices_are_refused_with_their_path(change, message):
+    data = read_toml(models_folder() / "hosts" / "epyc-guest-linux-6.18.toml")
+    for name, fields in change.items():
+        data["prices"][name] = data["prices"].get(name, data["prices"]["rdtsc"]) | (fields or {})
+    with pytest.raises(SpecError) as caught:
+        from_builtins(data, HostCard, "card.toml")
+    assert message in str(caught.value)
+
+
+def test_an_unknown_price_says_what_it_is():
+    host = load_host("epyc-guest-linux-6.18")
+    with pytest.raises(SpecError, match=r"prices\.vmcs_read: this host has no price for 'vmcs_read' \(Read one field"):
+        host.price("vmcs_read")
+    assert set(host.prices) <= set(PRIMITIVES)

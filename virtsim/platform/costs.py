@@ -1,0 +1,64 @@
+"""What the machine charges: expansions priced once, as whole nanoseconds."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from virtsim.platform.expand import combine, expand, price
+from virtsim.platform.operations import Event, contended_events, operation_events
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from virtsim.platform.host import HostCard
+    from virtsim.platform.stack import Stack
+    from virtsim.workload.operations import Operation
+    from virtsim.workload.workload import Workload
+
+
+class Costs:
+    """Prices of events and operations for programs on one stack of one host.
+
+    Parameters
+    ----------
+    host : HostCard
+        Prices and caches.
+    stack : Stack
+        Where the programs run.
+
+    Notes
+    -----
+    Every cost is rounded to whole ns once, half to even; results are kept.
+    """
+
+    def __init__(self, host: HostCard, stack: Stack) -> None:
+        self.host = host
+        self.stack = stack
+        self._events: dict[Event, int] = {}
+
+    def event_ns(self, event: str, count: float = 1.0, size: int = 0) -> int:
+        """CPU time of ``count`` events, ns."""
+        key = Event(event, count, size)
+        cost = self._events.get(key)
+        if cost is None:
+            cost = self._events[key] = round(count * price(expand(event, self.stack, size), self.host))
+        return cost
+
+    def compute_rate(self) -> float:
+        """CPU ns for each ns of the reference core."""
+        return price(expand("compute", self.stack), self.host)
+
+    def operation_ns(self, operation: Operation, workload: Workload) -> int:
+        """CPU time of one execution of an operation, ns; see :func:`operation_events` for what it leaves out."""
+        return self._sum(operation_events(operation, workload, self.host.topology))
+
+    def contended_ns(self, operation: Operation, workload: Workload) -> int:
+        """CPU time that it adds when it waits or wakes, ns."""
+        return self._sum(contended_events(operation, workload))
+
+    def totals(self, events: Iterable[Event]) -> dict[str, float]:
+        """Primitives of several events together: the design row of a measured operation."""
+        return combine((e.times, expand(e.event, self.stack, e.size)) for e in events)
+
+    def _sum(self, events: Iterable[Event]) -> int:
+        return round(price(self.totals(events), self.host))

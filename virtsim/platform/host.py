@@ -1,0 +1,315 @@
+"""Host cards: one machine, its kernel, and the prices of the primitives on it."""
+
+from __future__ import annotations
+
+import os
+import platform
+import warnings
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+from virtsim.core.data import card_names, find_card, models_folder, user_folder
+from virtsim.core.errors import SpecError
+from virtsim.core.parameter import Parameter
+from virtsim.core.spec import Duration, Frequency, Size, Spec, load_toml
+from virtsim.platform.primitives import PRIMITIVES
+from virtsim.workload.operations import Name
+
+Text = Annotated[str, Meta(min_length=1, max_length=2000)]
+Small = Annotated[int, Meta(ge=1, le=4096)]
+
+
+class Cache(Spec, frozen=True, kw_only=True):
+    """One level of cache, as one CPU sees it.
+
+    Parameters
+    ----------
+    size : str or int, bytes
+        Capacity.
+    ways : int
+        Associativity.
+    line : str or int, bytes
+        Line size.
+    """
+
+    size: Size
+    ways: Small
+    line: Size = Size(64)
+
+    def _check(self) -> None:
+        if self.line < 1 or self.size < self.line * self.ways:
+            raise SpecError("size", "a cache holds at least one set of its lines")
+
+
+class Topology(Spec, frozen=True, kw_only=True):
+    """CPUs and what they share.
+
+    Parameters
+    ----------
+    cpus : int
+        Logical CPUs.
+    threads_per_core : int
+        SMT width.
+    cpus_per_cache : int
+        Logical CPUs that share a last-level cache.
+    numa_nodes : int
+        Memory nodes.
+    caches : list of Cache
+        First level first, at most three; data caches.
+    tlb_entries : int
+        Pages of 4 KiB whose translations the last TLB level holds.
+    """
+
+    cpus: Small
+    threads_per_core: Small = 1
+    cpus_per_cache: Small = 1
+    numa_nodes: Small = 1
+    caches: Annotated[list[Cache], Meta(min_length=1, max_length=3)]
+    tlb_entries: Annotated[int, Meta(ge=1, le=10**6)]
+
+    def _check(self) -> None:
+        if self.cpus % self.threads_per_core or self.cpus_per_cache > self.cpus:
+            raise SpecError("cpus", "CPUs come in whole cores, and a cache is not shared by more than there are")
+
+
+class Kernel(Spec, frozen=True, kw_only=True):
+    """The host's kernel and its scheduler's settings.
+
+    Parameters
+    ----------
+    version : str
+        As ``uname -r`` begins.
+    hz : int
+        Ticks a second.
+    scheduler : str
+        ``eevdf`` or ``cfs`` (the fair class), or ``o1`` and ``goodness`` for the kernels before.
+    base_slice : str or int, ns
+        EEVDF's slice.
+    latency, min_granularity, wakeup_granularity : str or int, ns
+        CFS's settings, scaled for the machine's CPUs.
+    bandwidth_slice : str or int, ns
+        What a CPU takes from a group's quota at a time.
+    preempt : str
+        Preemption model.
+    features : dict of str to bool
+        Scheduler features that differ from the version's defaults.
+    autogroup : bool
+        Whether sessions get groups of their own.
+    """
+
+    version: Text
+    hz: Annotated[int, Meta(ge=1, le=10_000)]
+    scheduler: Literal["eevdf", "cfs", "o1", "goodness"]
+    base_slice: Duration = Duration(700_000)
+    latency: Duration = Duration(6_000_000)
+    min_granularity: Duration = Duration(750_000)
+    wakeup_granularity: Duration = Duration(1_000_000)
+    bandwidth_slice: Duration = Duration(5_000_000)
+    preempt: Literal["none", "voluntary", "full", "lazy"] = "none"
+    features: dict[str, bool] = {}
+    autogroup: bool = False
+
+    @property
+    def tick_ns(self) -> int:
+        """Time between ticks, ns."""
+        return 10**9 // self.hz
+
+
+class Timing(Spec, frozen=True, kw_only=True):
+    """Delays: time that passes before something happens, without a CPU being used for it.
+
+    Parameters
+    ----------
+    timer_latency : Parameter, ns
+        From a timer's expiry (slack included) until its task is runnable, on a busy CPU.
+    wakeup_same_cpu : Parameter, ns
+        From waking a task until it can be switched to on the waker's own CPU.
+    wakeup_idle_cpu : Parameter, ns
+        From waking a task on another CPU that is idle until it runs.
+    idle_exit : Parameter, ns
+        Time an idle CPU takes to answer an interrupt, on top of the above for timers.
+    timer_slack : Parameter, ns
+        The kernel's default for tasks of the fair class.
+    migration_cost : Parameter, ns
+        A task that ran more recently than this counts as cache-hot to the balancer.
+    """
+
+    timer_latency: Parameter
+    wakeup_same_cpu: Parameter
+    wakeup_idle_cpu: Parameter
+    idle_exit: Parameter
+    timer_slack: Parameter
+    migration_cost: Parameter
+
+    def _check(self) -> None:
+        for name in self.__struct_fields__:
+            parameter: Parameter = getattr(self, name)
+            if parameter.unit != "ns":
+                raise SpecError(f"{name}.unit", f"must be 'ns', not {parameter.unit!r}")
+            if parameter.value is not None and parameter.value < 0:
+                raise SpecError(f"{name}.value", "a delay is at least 0")
+
+    def ns(self, name: str) -> int:
+        """One of the delays as whole ns."""
+        parameter: Parameter = getattr(self, name)
+        return round(parameter.known(f"timing.{name}"))
+
+
+class HostCard(Spec, frozen=True, kw_only=True):
+    """One machine with its kernel.
+
+    Parameters
+    ----------
+    name : str
+        Name of the card.
+    description : str
+        Processor, kernel, where the numbers are from.
+    frequency : str or int, Hz
+        Clock of the processor: turns published cycles into ns; 0 if nobody says.
+    topology : Topology
+        CPUs, caches, memory nodes.
+    kernel : Kernel
+        The kernel's version and settings.
+    prices : dict of str to Parameter
+        Price of each primitive of :data:`virtsim.platform.primitives.PRIMITIVES`, in its unit.
+    timing : Timing
+        Delays.
+    """
+
+    name: Name
+    description: Text
+    frequency: Frequency = Frequency(0)
+    topology: Topology
+    kernel: Kernel
+    prices: dict[str, Parameter]
+    timing: Timing
+
+    def _check(self) -> None:
+        for name, parameter in self.prices.items():
+            path = f"prices.{name}"
+            if name not in PRIMITIVES:
+                raise SpecError(path, "no primitive has this name; see virtsim.platform.primitives")
+            if parameter.unit != PRIMITIVES[name].unit:
+                raise SpecError(f"{path}.unit", f"is {parameter.unit!r} but must be {PRIMITIVES[name].unit!r}")
+            lowest = parameter.value if parameter.low is None else parameter.low
+            if lowest is not None and lowest < 0:
+                raise SpecError(f"{path}.value", "a price is at least 0")
+
+    def price(self, primitive: str) -> float:
+        """Price of a primitive, ns per unit of it.
+
+        Raises
+        ------
+        SpecError
+            If this card does not have it.
+        """
+        parameter = self.prices.get(primitive)
+        if parameter is None:
+            raise SpecError(
+                f"host {self.name!r}: prices.{primitive}",
+                f"this host has no price for {primitive!r} ({PRIMITIVES[primitive].meaning}); "
+                "calibrate it, or use a host that has been measured with such a stack",
+            )
+        return parameter.known(f"host {self.name!r}: prices.{primitive}")
+
+    def with_prices(self, prices: dict[str, Parameter], **changes: object) -> HostCard:
+        """A copy in which the given prices replace this card's."""
+        return self.replace(prices={**self.prices, **prices}, **changes)
+
+    def scaled(self, factor: float) -> HostCard:
+        """A copy with every price multiplied by ``factor``; 0 makes an ideal host."""
+        prices = {name: _scaled(parameter, factor) for name, parameter in self.prices.items()}
+        return self.replace(prices=prices)
+
+    def _repr_html_(self) -> str:
+        rows = "".join(f"<tr><td>{name}</td><td>{p._repr_html_()}</td></tr>" for name, p in sorted(self.prices.items()))
+        return f"<b>{self.name}</b>: {self.description}<table>{rows}</table>"
+
+
+def _scaled(parameter: Parameter, factor: float) -> Parameter:
+    if parameter.value is None:
+        return parameter
+    low = None if parameter.low is None else parameter.low * factor
+    high = None if parameter.high is None else parameter.high * factor
+    return Parameter(
+        value=parameter.value * factor,
+        unit=parameter.unit,
+        low=low,
+        high=high,
+        source=f"{factor:g} times: {parameter.source}",
+        date=parameter.date,
+        status="assumed",
+    )
+
+
+def this_card() -> Path:
+    """Where ``virtsim calibrate`` keeps the card of the machine it ran on."""
+    return user_folder() / "hosts" / "this.toml"
+
+
+def load_host(name: str | os.PathLike[str]) -> HostCard:
+    """A host card.
+
+    Parameters
+    ----------
+    name : str or path
+        Name of a card in the user's folder or ``models/hosts``; a path of a TOML file; or ``"this"``, the
+        card that ``virtsim calibrate`` made on this machine.
+
+    Raises
+    ------
+    SpecError
+        If there is no such card or it is not acceptable.
+
+    Warns
+    -----
+    UserWarning
+        If ``"this"`` machine has not been calibrated; a shipped card with a kernel of the same kind serves.
+    """
+    if isinstance(name, os.PathLike):
+        return load_toml(Path(name), HostCard)
+    if name == "this" and not this_card().is_file():
+        card = _reference_card()
+        warnings.warn(
+            f"this machine has not been calibrated, so the shipped card {card.name!r} is used; "
+            "run `virtsim calibrate` for prices of this machine",
+            stacklevel=2,
+        )
+        return card
+    try:
+        path = find_card("hosts", name, "host")
+    except SpecError as problem:
+        raise SpecError("host", f"{problem}, this") from None
+    return _load(path, path.stat().st_mtime_ns)
+
+
+@cache
+def _load(path: Path, stamp: int) -> HostCard:
+    return load_toml(path, HostCard)
+
+
+def _reference_card() -> HostCard:
+    """The shipped card whose kernel is nearest to the running one: same scheduler, then version."""
+    running = _version(platform.release())
+    fair = "eevdf" if running >= (6, 6) or not running else "cfs"
+    folder = models_folder() / "hosts"
+    cards = [
+        load_toml(folder / f"{name}.toml", HostCard)
+        for name in card_names("hosts")
+        if (folder / f"{name}.toml").is_file()
+    ]
+    same = [card for card in cards if card.kernel.scheduler == fair and "runner_step" in card.prices]
+    measured = same or [card for card in cards if "runner_step" in card.prices]
+    return min(measured, key=lambda card: (_distance(_version(card.kernel.version), running), card.name))
+
+
+def _version(text: str) -> tuple[int, int]:
+    numbers = text.replace("-", ".").split(".")[:2]
+    return (int(numbers[0]), int(numbers[1])) if len(numbers) == 2 and all(n.isdecimal() for n in numbers) else (0, 0)
+
+
+def _distance(a: tuple[int, int], b: tuple[int, int]) -> int:
+    return abs(a[0] - b[0]) * 100 + abs(a[1] - b[1])

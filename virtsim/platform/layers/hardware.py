@@ -1,0 +1,33 @@
+"""The bottom of every stack: each machine event is the primitive of the same name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from virtsim.platform.layers.base import LAYER_KINDS, LayerKind, Settings, Step, exact
+
+
+class Hardware(LayerKind):
+    """A machine. Events that are not primitives but consist of some are taken apart here."""
+
+    name = "hardware"
+    role = "hardware"
+    provides = frozenset({"machine", "extensions", "vmcs-shadowing"})
+
+    parameters = {
+        "page_levels": exact(4, "levels", "x86-64, 4 KiB pages: Intel SDM vol. 3A, 4.5"),
+    }
+
+    def handle(self, event: str, size: int, settings: Settings) -> Iterable[Step] | None:
+        """Only composite machine events have steps; primitives are spent by the expansion itself."""
+        if event == "tlb_miss":
+            return (Step("walk_reference", settings["page_levels"], note="one for each level of the page table"),)
+        return _COMPOSITES.get(event)
+
+
+_COMPOSITES: dict[str, tuple[Step, ...]] = {
+    "device_kick": (Step("mmio_access", note="doorbell"),),
+    "device_interrupt": (Step("interrupt"),),
+}
+
+LAYER_KINDS.register("hardware")(Hardware())

@@ -1,0 +1,193 @@
+"""From the operations of the workload language to the events of a platform.
+
+Charged here: the CPU time of the operation itself (the calls, faults, copies, and the interpreter's step).
+Charged by the machine, because it depends on who else runs: waiting, switching to and from other tasks,
+waking them, timers' latencies. The exceptions are :class:`~virtsim.workload.operations.ForkWait` and
+``ForkExec``, whose child runs to its end while the parent waits: their events hold the child's CPU time
+and the two switches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from virtsim.platform.host import Cache, Topology
+from virtsim.workload.operations import (
+    Compute,
+    Exit,
+    ForkExec,
+    ForkWait,
+    Lock,
+    MapUnmap,
+    Operation,
+    PageFault,
+    Periodic,
+    Receive,
+    Repeat,
+    Send,
+    Serve,
+    Signal,
+    Sleep,
+    Syscall,
+    Touch,
+    Unlock,
+    WriteFsync,
+)
+from virtsim.workload.workload import Workload
+
+_PAGE_BYTES = 4096
+
+
+class Event(NamedTuple):
+    """``times`` events of ``size`` bytes.
+
+    Attributes
+    ----------
+    event : str
+        A name of :data:`virtsim.platform.events.EVENTS`.
+    times : float
+        How many; ns of the reference core for ``compute``.
+    size : int, bytes
+        Of each, for events that have a size.
+    """
+
+    event: str
+    times: float = 1.0
+    size: int = 0
+
+
+#: What the interpreter spends on every operation.
+STEP = Event("runner_step")
+
+
+def operation_events(operation: Operation, workload: Workload, topology: Topology) -> tuple[Event, ...]:
+    """Events of one execution of an operation, the interpreter's step first.
+
+    Parameters
+    ----------
+    operation : Operation
+        For :class:`Repeat` the step alone; for :class:`Periodic` and :class:`Serve` what one round costs
+        besides its body.
+    workload : Workload
+        Says which channels are pipes.
+    topology : Topology
+        The host's caches, by which :class:`Touch` is priced.
+
+    Notes
+    -----
+    A :class:`Compute` of random length counts its mean here; the machine multiplies the rate of
+    ``compute`` by the length it draws.
+    """
+    return (STEP, *_EVENTS[type(operation)](operation, workload, topology))
+
+
+def contended_events(operation: Operation, workload: Workload) -> tuple[Event, ...]:
+    """Events that an operation adds when it has to wait, or to wake a waiter.
+
+    Lock and Unlock enter the kernel only then; the receiving of a message that has to be waited for makes
+    no call more (the call that waits is the one that receives), except that a futex is called at all.
+    """
+    if isinstance(operation, Lock):
+        return (Event("futex_wait"),)
+    if isinstance(operation, Unlock):
+        return (Event("futex_wake"),)
+    if isinstance(operation, Receive) and workload.kind_of(operation.channel) == "futex":
+        return (Event("futex_wait"),)
+    if isinstance(operation, Serve):
+        return (Event("timer_sleep"),)
+    return ()
+
+
+def _compute(operation: Compute, workload: Workload, topology: Topology) -> tuple[Event, ...]:
+    return (Event("compute", operation.work.mean_ns),)
+
+
+def _touch(operation: Touch, workload: Workload, topology: Topology) -> tuple[Event, ...]:
+    return touch_events(operation.pages, operation.stride, operation.working_set, topology)
+
+
+def _syscall(operation: Syscall, workload: Workload, topology: Topology) -> tuple[Event, ...]:
+    return (Event(operation.kind, 1, operation.size),)
+
+
+def _page_fault(operation: PageFault, workload: Workload, topology: Topology) -> tuple[Event, ...]:
+    return (Event("release"), Event("page_fault", operation.pages))
+
+
+def _send(operation: Send, workload: Workload, topology: Topology) -> tuple[Event, ...]:
+    if workload.kind_of(operation.channel) == "pipe":
+        return (Event("pipe_write", 1, operation.size),)
+    return (Event("atomic"), Event("futex_wake"))
+
+
+def _receive(operation: Receive, workload: Workload, topology: Topology) -> tuple[Event, ...]:
+    if workload.kind_of(operation.channel) == "pipe":
+        return (Event("pipe_read", 1, operation.size),)
+    return (Event("atomic"),)
+
+
+def _write_fsync(operation: WriteFsync, workload: Workload, topology: Topology) -> tuple[Event, ...]:
+    return (Event("write", 1, operation.size), Event("fsync"))
+
+
+def _always(*events: Event) -> Callable[..., tuple[Event, ...]]:
+    return lambda operation, workload, topology: events
+
+
+_EVENTS: dict[type, Callable[[Any, Workload, Topology], tuple[Event, ...]]] = {
+    Compute: _compute,
+    Touch: _touch,
+    Syscall: _syscall,
+    MapUnmap: _always(Event("map_unmap")),
+    PageFault: _page_fault,
+    ForkWait: _always(Event("fork_wait")),
+    ForkExec: _always(Event("fork_exec")),
+    Send: _send,
+    Receive: _receive,
+    Signal: _always(Event("signal")),
+    Sleep: _always(Event("timer_sleep")),
+    Periodic: _always(Event("timer_sleep")),
+    Serve: _always(Event("atomic", 2)),
+    Lock: _always(Event("atomic")),
+    Unlock: _always(Event("atomic")),
+    WriteFsync: _write_fsync,
+    Repeat: _always(),
+    Exit: _always(),
+}
+
+
+def touch_events(count: int, stride: int, working_set: int, topology: Topology) -> tuple[Event, ...]:
+    """Events of ``count`` writes, ``stride`` bytes apart, round and round a buffer of ``working_set`` bytes.
+
+    Each write finds its line in the first level that can hold all the lines of a round; neighbours on one
+    line find it in the first level. A level of ``s`` sets and ``w`` ways holds
+    ``w * max(1, s * line / stride)`` lines that lie ``stride`` apart, since a large stride reaches only
+    some of the sets; beyond a page the physical addresses are scattered and the stride no longer matters.
+    A write misses the TLB when a round visits more pages than it holds.
+
+    References
+    ----------
+    J. L. Hennessy, D. A. Patterson, *Computer Architecture*, 6th ed., 2017, appendix B (sets and ways).
+    """
+    line = topology.caches[0].line
+    new_lines = count * min(1.0, stride / line)
+    lines = max(1, working_set // max(stride, line))
+    level = next((i for i, cache in enumerate(topology.caches) if lines <= lines_held(cache, stride)), None)
+    name = "touch_memory" if level is None else f"touch_l{level + 1}"
+    events = (
+        [Event(name, new_lines)]
+        if new_lines == count
+        else [Event(name, new_lines), Event("touch_l1", count - new_lines)]
+    )
+    pages = max(1, working_set // max(stride, _PAGE_BYTES))
+    if pages > topology.tlb_entries:
+        events.append(Event("tlb_miss", count * min(1.0, stride / _PAGE_BYTES)))
+    return tuple(events)
+
+
+def lines_held(cache: Cache, stride: int) -> int:
+    """How many lines, ``stride`` bytes apart, a level of cache can hold."""
+    sets = cache.size // (cache.line * cache.ways)
+    apart = min(max(stride, cache.line), _PAGE_BYTES)
+    return cache.ways * max(1, sets * cache.line // apart)

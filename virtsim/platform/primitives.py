@@ -1,0 +1,134 @@
+"""The primitives: everything that has a price on a host. The calibration fits exactly these.
+
+A primitive is spent at the bottom of a stack. Those marked with an operation in ``measured_by`` can be
+told apart by running operations of the workload language on the host itself; the others keep the value
+that the card states, because no unprivileged program can separate them (the entry of an exception
+from the kernel's work on it, say).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Primitive(NamedTuple):
+    """One priced event.
+
+    Attributes
+    ----------
+    unit : str
+        Unit of its price: ``ns``, ``ns/B``, or ``1`` (ns for each ns of the reference core).
+    group : str
+        ``processor``, ``memory``, ``kernel``, ``container``, ``runner``, ``monitor``, ``device``.
+    meaning : str
+        One sentence.
+    measured_by : str
+        Operation of the workload language whose cost identifies it on a native host; empty if none does.
+    """
+
+    unit: str
+    group: str
+    meaning: str
+    measured_by: str = ""
+
+
+_PROCESSOR = {
+    "compute": Primitive("1", "processor", "User instructions, for each ns of the reference core.", "compute"),
+    "mode_switch": Primitive(
+        "ns", "processor", "Into the kernel by a system call that does nothing, and back.", "syscall null"
+    ),
+    "exception": Primitive("ns", "processor", "Into the kernel by an exception (page fault, trap), and back."),
+    "interrupt": Primitive("ns", "processor", "Take a device or timer interrupt, acknowledge it, return."),
+    "address_space_switch": Primitive("ns", "processor", "Load the page-table root; misses that follow included."),
+    "atomic": Primitive("ns", "processor", "One uncontended atomic read-modify-write in cache.", "lock"),
+    "clock_read": Primitive("ns", "processor", "Read the clock without entering the kernel.", "runner_step"),
+    "cpuid": Primitive("ns", "processor", "One CPUID instruction."),
+    "rdtsc": Primitive("ns", "processor", "One read of the time-stamp counter."),
+    "msr_access": Primitive("ns", "processor", "One read or write of a model-specific register."),
+    "cr_write": Primitive("ns", "processor", "One write of a control register other than the page-table root."),
+    "interrupt_flag": Primitive("ns", "processor", "One pair of CLI and STI."),
+    "port_io": Primitive("ns", "processor", "One IN or OUT that reaches a device."),
+    "mmio_access": Primitive("ns", "processor", "One uncached access to a device's memory."),
+    "halt": Primitive("ns", "processor", "Enter and leave the processor's idle state by HLT, sleep not included."),
+    "ipi_send": Primitive("ns", "processor", "Send one interrupt to another processor."),
+    "timer_program": Primitive("ns", "processor", "Set the processor's next timer interrupt."),
+    "call_return": Primitive("ns", "processor", "One near call with its return."),
+    "vm_exit": Primitive("ns", "processor", "Hardware exit from a guest to its monitor."),
+    "vm_entry": Primitive("ns", "processor", "Hardware entry from a monitor into its guest."),
+    "vmcs_read": Primitive("ns", "processor", "Read one field of the guest's control block."),
+    "vmcs_write": Primitive("ns", "processor", "Write one field of the guest's control block."),
+}
+
+_MEMORY = {
+    "touch_l1": Primitive("ns", "memory", "Write to one place, found in the first-level cache.", "touch"),
+    "touch_l2": Primitive("ns", "memory", "Write to one place, found in the second-level cache.", "touch"),
+    "touch_l3": Primitive("ns", "memory", "Write to one place, found in the last-level cache.", "touch"),
+    "touch_memory": Primitive("ns", "memory", "Write to one place that no cache holds.", "touch"),
+    "walk_reference": Primitive("ns", "memory", "One memory reference of a page-table walk after a TLB miss."),
+    "pte_write": Primitive("ns", "memory", "Change one page-table entry."),
+    "pte_copy": Primitive("ns", "memory", "Copy or clear one page-table entry in a bulk operation."),
+    "tlb_flush": Primitive("ns", "memory", "Drop one translation (INVLPG), refill included."),
+}
+
+_KERNEL = {
+    "file_lookup": Primitive("ns", "kernel", "Walk a path and read the file's attributes.", "syscall stat"),
+    "file_open": Primitive("ns", "kernel", "Open a file by path and close it again.", "syscall open_close"),
+    "file_read": Primitive("ns", "kernel", "A read call, without the copying.", "syscall read"),
+    "file_write": Primitive("ns", "kernel", "A write call, without the copying.", "syscall write"),
+    "copy_from_file": Primitive("ns/B", "kernel", "Copy one byte from the page cache to the program.", "syscall read"),
+    "copy_to_file": Primitive("ns/B", "kernel", "Copy one byte from the program to the page cache.", "syscall write"),
+    "file_sync": Primitive("ns", "kernel", "fsync of a file that lives in memory.", "write_fsync"),
+    "file_create": Primitive("ns", "kernel", "Create an empty file and close it."),
+    "file_delete": Primitive("ns", "kernel", "Remove an empty file."),
+    "select_scan": Primitive("ns", "kernel", "Ask one descriptor in a select call."),
+    "map_area": Primitive("ns", "kernel", "Map an area of anonymous memory and unmap it, untouched.", "map_unmap"),
+    "map_page": Primitive("ns", "kernel", "Map, in bulk, one page of a file that is in memory."),
+    "release_area": Primitive("ns", "kernel", "Give a touched area back (madvise), per call.", "page_fault"),
+    "fault_service": Primitive(
+        "ns", "kernel", "A minor fault: find the area, get a page, clear it, free it later.", "page_fault"
+    ),
+    "fault_reflect": Primitive("ns", "kernel", "A fault on protected memory up to the signal's frame."),
+    "copy_page": Primitive("ns", "kernel", "Copy one page after a write to shared memory."),
+    "process_fork": Primitive("ns", "kernel", "Create a process, let it exit, reap it; its pages apart.", "fork_wait"),
+    "process_exec": Primitive(
+        "ns", "kernel", "Replace a process by a small static program; its faults apart.", "fork_exec"
+    ),
+    "shell_start": Primitive("ns", "kernel", "User and kernel work of a shell that starts one program; traps apart."),
+    "pipe_service": Primitive("ns", "kernel", "Write or read a small message through a pipe, either side.", "send"),
+    "copy_pipe": Primitive("ns/B", "kernel", "Copy one byte through a pipe, in or out.", "send"),
+    "futex_wake_service": Primitive("ns", "kernel", "The kernel's half of waking a futex.", "send"),
+    "futex_wait_service": Primitive("ns", "kernel", "The kernel's half of waiting on a futex.", "receive"),
+    "signal_install_service": Primitive("ns", "kernel", "Install a signal handler."),
+    "signal_delivery": Primitive("ns", "kernel", "Send a signal to oneself, build and drop its frame.", "signal"),
+    "timer_arm": Primitive("ns", "kernel", "Arm a high-resolution timer and expire it.", "sleep"),
+    "task_switch": Primitive("ns", "kernel", "Choose the next task and switch registers and stack.", "receive"),
+    "wakeup_service": Primitive("ns", "kernel", "Make a task runnable and choose its CPU."),
+    "tick": Primitive("ns", "kernel", "The scheduler's periodic work."),
+    "block_request": Primitive("ns", "kernel", "File system and block layer for one request, interrupt excluded."),
+    "packet_send_service": Primitive("ns", "kernel", "Protocol stack and driver for one packet sent."),
+    "packet_receive_service": Primitive("ns", "kernel", "Protocol stack and driver for one packet received."),
+    "packet_byte": Primitive("ns/B", "kernel", "Checksum and copy of one byte of a packet."),
+}
+
+_CONTAINER = {
+    "syscall_slow_entry": Primitive(
+        "ns", "container", "Take the slow path into the kernel because a seccomp filter is attached.", "syscall null"
+    ),
+    "seccomp_run": Primitive("ns", "container", "Run a filter whose verdict is not cached.", "syscall null"),
+    "seccomp_compare": Primitive(
+        "ns", "container", "One comparison of a filter whose verdict is not cached.", "syscall null"
+    ),
+    "overlay_lookup": Primitive("ns", "container", "Find a file through an overlay's layers, per path."),
+    "bridge_forward": Primitive("ns", "container", "Carry one packet over a veth pair and a bridge."),
+    "nat_translate": Primitive("ns", "container", "Connection tracking and address translation of one packet."),
+    "io_charge": Primitive("ns", "container", "Charge one request to the I/O controller."),
+}
+
+_RUNNER = {
+    "runner_step": Primitive(
+        "ns", "runner", "The interpreter's own cost of one operation: dispatch, time stamp, count.", "any"
+    ),
+}
+
+#: Every primitive by name.
+PRIMITIVES: dict[str, Primitive] = {**_PROCESSOR, **_MEMORY, **_KERNEL, **_CONTAINER, **_RUNNER}

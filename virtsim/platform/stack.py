@@ -1,0 +1,243 @@
+"""Stacks of layers: the cards, and the checked stack that events are expanded on."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from msgspec import Meta
+
+from virtsim.core.data import find_card
+from virtsim.core.errors import SpecError
+from virtsim.core.parameter import Parameter
+from virtsim.core.spec import Spec, load_toml
+from virtsim.platform.layers import LAYER_KINDS, LayerKind, Settings
+from virtsim.platform.layers.base import exact
+from virtsim.scenario.guest import Guest
+from virtsim.workload.operations import Name
+
+if TYPE_CHECKING:
+    from virtsim.platform.expand import Expansion
+    from virtsim.platform.explain import Explanation
+    from virtsim.platform.host import HostCard
+
+Text = Annotated[str, Meta(min_length=1, max_length=2000)]
+
+#: Features of a machine that a kernel on it passes on to monitors inside it.
+_PASSED_BY_KERNELS = frozenset({"extensions", "vmcs-shadowing"})
+
+
+class Layer(Spec, frozen=True, kw_only=True):
+    """One layer of a card.
+
+    Parameters
+    ----------
+    kind : str
+        The technique; see :mod:`virtsim.platform.layers`.
+    name : str
+        How explanations call it; the kind if empty.
+    parameters : dict of str to Parameter
+        What differs from the kind's defaults.
+    """
+
+    kind: Text
+    name: str = ""
+    parameters: dict[str, Parameter] = {}
+
+
+class StackCard(Spec, frozen=True, kw_only=True):
+    """A stack as a card: layers bottom to top.
+
+    Parameters
+    ----------
+    name : str
+        What guests call it.
+    description : str
+        One or two sentences: what people call such a platform.
+    layers : list of Layer
+        The first is ``hardware``.
+    """
+
+    name: Name
+    description: Text
+    layers: Annotated[list[Layer], Meta(min_length=2, max_length=40)]
+
+    def _check(self) -> None:
+        Stack(self)
+
+    def on(self, base: StackCard) -> StackCard:
+        """This stack on top of another.
+
+        What starts with a kernel shares the top kernel of ``base``; a bare-metal hypervisor takes that
+        kernel's place on its machine.
+        """
+        upper, lower = self.layers[1:], list(base.layers)
+        if _kind(upper[0], "layers[1]").role == "kernel":
+            upper = upper[1:]
+        else:
+            while _kind(lower[-1], "layers").role not in ("machine", "hardware"):
+                lower.pop()
+        return StackCard(
+            name=f"{self.name}-on-{base.name}",
+            description=f"{self.description} On: {base.description}",
+            layers=lower + upper,
+        )
+
+
+def _kind(layer: Layer, where: str) -> LayerKind:
+    return LAYER_KINDS.get(layer.kind, f"{where}.kind")
+
+
+class Stack:
+    """A checked stack; expansions on it are kept.
+
+    Parameters
+    ----------
+    card : StackCard
+        The layers.
+
+    Raises
+    ------
+    SpecError
+        If a layer is unknown, has a parameter its kind does not know, or needs what no layer below offers
+        (a guest kernel without a machine, a paravirtual kernel without hypercalls).
+    """
+
+    def __init__(self, card: StackCard) -> None:
+        self.card = card
+        self.kinds: list[LayerKind] = []
+        self.settings: list[Settings] = []
+        self.kept: dict[tuple[str, int, int], Expansion] = {}
+        offered: frozenset[str] = frozenset()
+        for i, layer in enumerate(card.layers):
+            where = f"layers[{i}]"
+            kind = _kind(layer, where)
+            if (kind.role == "hardware") != (i == 0):
+                raise SpecError(f"{where}.kind", "the first layer, and only the first, is 'hardware'")
+            settings = Settings(kind.parameters, layer.parameters, where)
+            missing = sorted(kind.needs_of(settings) - offered)
+            if missing:
+                below = card.layers[i - 1].name or card.layers[i - 1].kind
+                raise SpecError(
+                    f"{where}.kind",
+                    f"{kind.name!r} needs {', '.join(missing)} from below, which {below!r} does not offer "
+                    f"(it offers: {', '.join(sorted(offered)) or 'nothing'})",
+                )
+            offered = _offer(kind, settings, offered)
+            self.kinds.append(kind)
+            self.settings.append(settings)
+        if "system" not in offered:
+            raise SpecError(f"layers[{len(card.layers) - 1}].kind", "the top layer must be one that programs run on")
+
+    @property
+    def name(self) -> str:
+        """Name of the card."""
+        return self.card.name
+
+    def layer_name(self, level: int) -> str:
+        """How explanations call a layer."""
+        return self.card.layers[level].name or self.card.layers[level].kind
+
+    def expand(self, event: str, size: int = 0) -> Expansion:
+        """The event taken apart down to the primitives; see :func:`virtsim.platform.expand.expand`."""
+        from virtsim.platform.expand import expand
+
+        return expand(event, self, size=size)
+
+    def explain(self, event: str, host: HostCard | None = None, size: int = 0) -> Explanation:
+        """The expansion for reading: who handles what, how often, and what it costs on ``host``.
+
+        Parameters
+        ----------
+        event : str
+            A name of :data:`virtsim.platform.events.EVENTS`.
+        host : HostCard, optional
+            Where the prices come from; no costs are shown without one.
+        size : int, bytes
+            For events that have a size.
+        """
+        from virtsim.platform.explain import Explanation
+
+        return Explanation(self.expand(event, size), self, host)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Stack) and other.card == self.card
+
+    def __hash__(self) -> int:
+        return hash(self.card.name)
+
+    def __reduce__(self) -> tuple[type[Stack], tuple[StackCard]]:
+        return Stack, (self.card,)
+
+    def __repr__(self) -> str:
+        return f"Stack({' · '.join(self.layer_name(i) for i in range(len(self.kinds)))})"
+
+
+def _offer(kind: LayerKind, settings: Settings, below: frozenset[str]) -> frozenset[str]:
+    mine = kind.provides_of(settings, below)
+    if kind.role == "kernel":
+        return mine | (below & _PASSED_BY_KERNELS)
+    return mine | below if kind.role == "filter" else mine
+
+
+@cache
+def _load(name: str, path: Path, stamp: int) -> Stack:
+    return Stack(load_toml(path, StackCard))
+
+
+def load_stack(name: str) -> Stack:
+    """The stack of a card.
+
+    Parameters
+    ----------
+    name : str
+        Name of a card in ``models/stacks`` or the user's folder; ``"<one>-on-<other>"`` puts one stack on
+        another: ``"container-on-kvm"``.
+
+    Raises
+    ------
+    SpecError
+        If there is no such card or it is not acceptable.
+    """
+    upper, on, lower = name.partition("-on-")
+    if on:
+        return _on(upper, lower)
+    path = find_card("stacks", name, "stack")
+    return _load(name, path, path.stat().st_mtime_ns)
+
+
+@cache
+def _on(upper: str, lower: str) -> Stack:
+    return Stack(load_stack(upper).card.on(load_stack(lower).card))
+
+
+def stack_for(guest: Guest) -> Stack:
+    """The stack of a guest, with what its isolation says about seccomp.
+
+    Raises
+    ------
+    SpecError
+        If the stack is unknown, or the guest has isolation that its stack cannot give it.
+    """
+    try:
+        stack = load_stack(guest.stack)
+    except SpecError as problem:
+        raise SpecError("stack", str(problem)) from None
+    if guest.isolation.seccomp_rules == 0:
+        return stack
+    return _isolated(stack, guest.isolation.seccomp_rules, guest.isolation.seccomp_arguments)
+
+
+@cache
+def _isolated(stack: Stack, rules: int, arguments: bool) -> Stack:
+    layers = list(stack.card.layers)
+    for i in reversed(range(len(layers))):
+        if layers[i].kind == "container":
+            changed = {
+                "seccomp_rules": exact(rules, "rules", "the guest's isolation"),
+                "seccomp_arguments": exact(int(arguments), "switch", "the guest's isolation"),
+            }
+            layers[i] = layers[i].replace(parameters={**layers[i].parameters, **changed})
+            return Stack(stack.card.replace(layers=layers))
+    raise SpecError("isolation.seccomp_rules", f"the stack {stack.name!r} has no container to filter calls of")
