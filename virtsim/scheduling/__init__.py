@@ -1,1 +1,10 @@
-"""(being built)"""
+"""Who runs when: the passive state machine that shares CPUs out among tasks.
+
+Nothing here is a process and nothing knows SimPy: run-queues, entities, bandwidth pools and timers in
+plain integers, driven by :meth:`~virtsim.scheduling.heart.Heart.advance`. The Linux fair class follows
+the kernel's own arithmetic, integer for integer.
+
+May import :mod:`virtsim.results` and below. Start reading at :mod:`virtsim.scheduling.heart` (the event
+loop and the CPUs); then :mod:`virtsim.scheduling.fair` (EEVDF), :mod:`virtsim.scheduling.bandwidth`
+(quota), :mod:`virtsim.scheduling.balance` (several CPUs), :mod:`virtsim.scheduling.program` (what tasks do).
+"""

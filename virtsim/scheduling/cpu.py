@@ -1,0 +1,62 @@
+"""One CPU, as the scheduler sees it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from virtsim.scheduling.fair import FairQueue
+    from virtsim.scheduling.task import Task
+
+
+class Cpu:
+    """One CPU.
+
+    Attributes
+    ----------
+    current : Task or None
+        Who runs; None while idle.
+    root : FairQueue
+        The root group's queue here.
+    account_ns : int, ns
+        The kernel has accounted for the running task up to here (at ticks, wake-ups and switches).
+    burst_at_ns : int, ns
+        The running task's instructions have been followed up to here.
+    idle_ns : int, ns
+        Time without a task, up to ``idle_since_ns`` if it is idle now.
+    """
+
+    __slots__ = (
+        "account_ns",
+        "balance_due_ns",
+        "balance_failed",
+        "balance_interval_ns",
+        "burst_at_ns",
+        "current",
+        "idle_ns",
+        "idle_since_ns",
+        "number",
+        "resched",
+        "resched_pending",
+        "root",
+        "switches",
+        "tick_armed",
+        "version",
+    )
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.current: Task | None = None
+        self.root: FairQueue = None  # type: ignore[assignment] # set by the heart, which needs the CPU first
+        self.account_ns = 0
+        self.burst_at_ns = 0
+        self.resched = False
+        self.resched_pending = False
+        self.version = 0
+        self.tick_armed = False
+        self.idle_ns = 0
+        self.idle_since_ns = 0
+        self.switches = 0
+        self.balance_due_ns = 0
+        self.balance_interval_ns = 0
+        self.balance_failed = 0

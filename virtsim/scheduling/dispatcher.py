@@ -1,0 +1,241 @@
+"""Ticks, preemption, wake-ups and the switch from one task to another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from virtsim.scheduling.cpu import Cpu
+from virtsim.scheduling.fair import Entity
+from virtsim.scheduling.group import Group
+from virtsim.scheduling.hierarchy import BURST_END, PERIOD, RESCHEDULE, TICK, Hierarchy
+from virtsim.scheduling.settings import Kernel, SchedulingCosts
+from virtsim.scheduling.task import BLOCKED, RUNNABLE, Task
+
+
+class Dispatcher(Hierarchy):
+    """Decides when a CPU reschedules, and does it."""
+
+    def __init__(self, cpus: int, kernel: Kernel, costs: SchedulingCosts, tick_phase_ns: int) -> None:
+        super().__init__(cpus, kernel, costs, tick_phase_ns)
+        #: Called with (time_ns, cpu, previous, next) at every switch, and with (time_ns, cpu, task) at every wake-up.
+        self.on_switch: Callable[[int, int, Task | None, Task | None], None] | None = None
+        self.on_wakeup: Callable[[int, int, Task], None] | None = None
+
+    def step(self, task: Task) -> bool:
+        """Let a task go on until it needs CPU time (true) or has blocked or ended (false)."""
+        raise NotImplementedError
+
+    def _arm_tick(self, cpu: Cpu) -> None:
+        """Have the next tick served if it may have anything to decide; others are caught up with later."""
+        if cpu.tick_armed or cpu.current is None:
+            return
+        if self._tick_matters(cpu):
+            self._account(cpu)
+            cpu.tick_armed = True
+            tick_ns = self.kernel.tick_ns
+            due = self.now_ns + tick_ns - (self.now_ns - self.tick_phase_ns) % tick_ns
+            self._push(due, TICK, cpu, 0)
+
+    def _tick_matters(self, cpu: Cpu) -> bool:
+        entity: Entity | None = cpu.current
+        while entity is not None:
+            queue = entity.queue
+            assert queue is not None
+            if queue.queued > 1 or queue.group.bandwidth is not None:
+                return True
+            entity = entity.parent
+        return self.balancer.needs_tick(cpu)
+
+    def _tick(self, cpu: Cpu) -> None:
+        if cpu.current is None:
+            cpu.tick_armed = False
+            return
+        self._account(cpu)
+        cpu.current.burst_ns += self.costs.tick_ns
+        self.balancer.follow(cpu.current.queue)
+        self._update_shares(cpu.current)
+        self.balancer.tick(cpu)
+        if cpu.resched:
+            self._schedule(cpu)
+        elif self.costs.tick_ns:
+            self._run_on(cpu, cpu.current)
+        cpu.tick_armed = False
+        self._arm_tick(cpu)
+
+    def _schedule(self, cpu: Cpu) -> None:
+        """Decide who runs on a CPU now, switch if it is somebody else, and let them go on."""
+        while True:
+            previous = cpu.current
+            if previous is not None:
+                self._account(cpu)
+            cpu.resched = False
+            chosen = self._pick(cpu)
+            if chosen is None and self.balancer.pull_for_idle(cpu):
+                continue
+            if chosen is not previous:
+                self._switch(cpu, previous, chosen)
+            if chosen is None:
+                return
+            self._follow_burst(cpu, chosen)
+            if chosen.burst_ns > 0 or self.step(chosen):
+                self._run_on(cpu, chosen)
+                self._arm_tick(cpu)
+                if not cpu.resched:
+                    return
+
+    def _switch(self, cpu: Cpu, previous: Task | None, chosen: Task | None) -> None:
+        if previous is not None:
+            self._follow_burst(cpu, previous)
+            self._put(previous)
+        else:
+            cpu.idle_ns += self.now_ns - cpu.idle_since_ns
+        cpu.current = chosen
+        cpu.version += 1
+        cpu.switches += 1
+        cpu.account_ns = cpu.burst_at_ns = self.now_ns
+        if chosen is None:
+            cpu.idle_since_ns = self.now_ns
+        else:
+            self._take(chosen)
+        if self.on_switch is not None:
+            self.on_switch(self.now_ns, cpu.number, previous, chosen)
+
+    def _run_on(self, cpu: Cpu, task: Task) -> None:
+        """Have the end of the current CPU time served."""
+        self._follow_burst(cpu, task)
+        cpu.version += 1
+        self._push(self.now_ns + max(task.burst_ns, 0), BURST_END, cpu, cpu.version)
+
+    def _follow_burst(self, cpu: Cpu, task: Task) -> None:
+        task.burst_ns -= self.now_ns - cpu.burst_at_ns
+        cpu.burst_at_ns = self.now_ns
+
+    def _burst_end(self, cpu: Cpu) -> None:
+        """The running task goes on to its next instruction; the kernel takes no notice of that by itself."""
+        task = cpu.current
+        assert task is not None
+        self._follow_burst(cpu, task)
+        if task.burst_ns > 0 or self.step(task):
+            self._run_on(cpu, task)
+            if not cpu.resched_pending:
+                self._arm_tick(cpu)
+        else:
+            self._schedule(cpu)
+
+    def wake(self, task: Task, waker_cpu: int, timer: bool = False, sync: bool = False) -> int:
+        """Make a blocked task runnable; returns what it costs the waker, ns.
+
+        ``sync`` tells that the waker is about to block, as the writer of a pipe usually is.
+        """
+        if task.state != BLOCKED:
+            return 0
+        task.version += 1
+        task.state = RUNNABLE
+        task.since_ns = self.now_ns
+        if not task.delayed:
+            self._move(task, self.balancer.choose(task, waker_cpu, sync))
+        self._enqueue(task)
+        cpu = self.cpus[task.cpu]
+        if self.on_wakeup is not None:
+            self.on_wakeup(self.now_ns, task.cpu, task)
+        local = task.cpu == waker_cpu
+        costs = self.costs
+        if cpu.current is None:
+            self._reschedule_soon(cpu, 0 if local else costs.idle_exit_ns)
+            return 0 if timer else (costs.wake_ns if local else costs.wake_remote_ns)
+        self._preempt(cpu, task)
+        if cpu.resched:
+            self._reschedule_soon(cpu, 0 if local else costs.preempt_remote_ns)
+        self._arm_tick(cpu)
+        return 0 if timer else costs.wake_ns
+
+    def _move(self, task: Task, cpu: int) -> None:
+        if task.cpu != cpu:
+            task.migrations += 1
+            task.burst_ns += self.costs.migration_ns
+            task.cpu = cpu
+
+    def _preempt(self, cpu: Cpu, task: Task) -> None:
+        """Let a woken task preempt the running one if it is now the one that should run."""
+        running = cpu.current
+        if cpu.resched or running is None:
+            return
+        mine, its = self._siblings(task, running)
+        queue = mine.queue
+        if queue is None or not mine.on_queue or queue is not its.queue:
+            return
+        if running.idle_policy and not task.idle_policy:
+            cpu.resched = True
+            return
+        if task.batch or task.idle_policy:
+            return
+        shorter = mine.slice_ns < its.slice_ns and queue.eligible(mine)
+        if queue.pick(protect=not shorter) is mine:
+            cpu.resched = True
+
+    @staticmethod
+    def _siblings(task: Task, other: Task) -> tuple[Entity, Entity]:
+        """The ancestors of two tasks that compete on one queue."""
+        above: dict[int, Entity] = {}
+        entity: Entity | None = task
+        while entity is not None:
+            above[id(entity.queue)] = entity
+            entity = entity.parent
+        entity = other
+        while id(entity.queue) not in above:
+            assert entity.parent is not None
+            entity = entity.parent
+        return above[id(entity.queue)], entity
+
+    def _reschedule_soon(self, cpu: Cpu, delay_ns: int) -> None:
+        if not cpu.resched_pending:
+            cpu.resched_pending = True
+            self._push(self.now_ns + delay_ns, RESCHEDULE, cpu, 0)
+
+    def detach(self, task: Task) -> None:
+        """Take a waiting task off its CPU, for the balancer."""
+        cpu = self.cpus[task.cpu]
+        if cpu.current is not None:
+            self._account(cpu)
+        self._dequeue(task, asleep=False)
+
+    def attach(self, task: Task, cpu: Cpu) -> None:
+        """Put a detached task on another CPU, for the balancer."""
+        self._move(task, cpu.number)
+        self._enqueue(task)
+        if cpu.current is not None:
+            self._preempt(cpu, task)
+            if cpu.resched:
+                self._reschedule_soon(cpu, 0)
+            self._arm_tick(cpu)
+
+    def evict(self, cpu: Cpu) -> None:
+        """Make the running task of a CPU wait and run another there, for the balancer."""
+        task = cpu.current
+        assert task is not None
+        self._account(cpu)
+        self._switch(cpu, task, None)
+        cpu.resched = True
+        self._reschedule_soon(cpu, 0)
+
+    def _new_period(self, group: Group) -> None:
+        bandwidth = group.bandwidth
+        assert bandwidth is not None
+        for queue in group.queues:
+            if queue.cpu.current is not None and queue.current is not None:
+                self._account(queue.cpu)
+        if bandwidth.new_period(1):
+            self._push(self.now_ns + bandwidth.period_ns, PERIOD, group, 0)
+            self._release(group)
+
+    def _release(self, group: Group) -> None:
+        """Let throttled queues run again as far as the pool goes."""
+        bandwidth = group.bandwidth
+        assert bandwidth is not None
+        for queue in bandwidth.distribute():
+            bandwidth.idle = False
+            self._unthrottle(queue)
+            if queue.cpu.current is None:
+                self._reschedule_soon(queue.cpu, 0)
+            else:
+                self._arm_tick(queue.cpu)

@@ -1,0 +1,157 @@
+"""The machine's heart: CPUs, tasks and timers as a passive state machine in integer nanoseconds.
+
+Nothing runs by itself: :meth:`Heart.advance` works through what is due up to a time. Slices, ticks,
+preemptions, throttling, balancing, sleeps, pipes and locks all stay inside; whoever drives the heart is
+called back only for what lies outside (:attr:`~virtsim.scheduling.program.Code.EXTERNAL`).
+
+The heart is built up in layers, each a file: :class:`~virtsim.scheduling.hierarchy.Hierarchy` (groups),
+:class:`~virtsim.scheduling.dispatcher.Dispatcher` (who runs when), :class:`~virtsim.scheduling.interpreter.Interpreter`
+(what tasks do), and here the construction and the event loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from heapq import heappop
+from typing import Any
+
+from virtsim.scheduling.bandwidth import Bandwidth
+from virtsim.scheduling.fair import Entity, FairQueue
+from virtsim.scheduling.group import Group
+from virtsim.scheduling.hierarchy import BURST_END, CALL, PERIOD, RESCHEDULE, SLACK, START, TICK, TIMER
+from virtsim.scheduling.interpreter import Interpreter
+from virtsim.scheduling.load import LoadAverage
+from virtsim.scheduling.request import RequestQueue
+from virtsim.scheduling.settings import Kernel, SchedulingCosts
+from virtsim.scheduling.task import BLOCKED, Task
+
+
+class Heart(Interpreter):
+    """CPUs, groups and tasks, advanced in simulated time.
+
+    Parameters
+    ----------
+    cpus : int
+        Number of CPUs.
+    kernel : Kernel, optional
+        Tunables.
+    costs : SchedulingCosts, optional
+        What switching, waking and timers cost; nothing if absent.
+    tick_phase_ns : int, ns
+        Time of the first tick; all CPUs tick together.
+    seed : int
+        Of the timer latencies' stream.
+    """
+
+    def __init__(
+        self,
+        cpus: int,
+        kernel: Kernel | None = None,
+        costs: SchedulingCosts | None = None,
+        tick_phase_ns: int = 0,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(cpus, kernel or Kernel(), costs or SchedulingCosts(), tick_phase_ns, seed)
+        self.tasks: list[Task] = []
+        self.root = self.add_group("", None, 0, frozenset(range(cpus)))
+
+    def add_group(
+        self, name: str, parent: Group | None, load: int, cpus: frozenset[int], bandwidth: Bandwidth | None = None
+    ) -> Group:
+        """Make a group under ``parent`` (None only for the root) with a queue on every CPU."""
+        group = Group(name, parent, load, cpus, bandwidth)
+        kernel = self.kernel
+        for cpu in self.cpus:
+            queue = FairQueue(cpu, group, kernel.base_slice_ns, kernel.tick_ns)
+            group.queues.append(queue)
+            if parent is None:
+                cpu.root = queue
+                continue
+            entity = Entity(load, kernel.base_slice_ns)
+            entity.queue = parent.queues[cpu.number]
+            entity.parent = entity.queue.entity
+            entity.owned = queue
+            queue.entity = entity
+            if len(cpus) > 1:
+                queue.load_average = LoadAverage(0, 0)
+            group.entities.append(entity)
+        self.groups.append(group)
+        return group
+
+    def add_semaphore(self, count: int = 0, wake_at: int = 1) -> int:
+        """Make a counting semaphore (a futex channel, a pipe's messages, or its free space).
+
+        Waiters are woken once it has reached ``wake_at``: the writer of a full pipe only when a page is free.
+        """
+        self.semaphores.append(count)
+        self.wake_at.append(wake_at)
+        self.waiters.append([])
+        return len(self.semaphores) - 1
+
+    def add_lock(self) -> int:
+        """Make a free mutex."""
+        self.lock_owners.append(None)
+        self.lock_waiters.append([])
+        return len(self.lock_owners) - 1
+
+    def add_queue(self, queue: RequestQueue) -> int:
+        """Add a queue of requests that tasks serve."""
+        self.queues.append(queue)
+        return len(self.queues) - 1
+
+    def start(self, task: Task, at_ns: int, cpu: int) -> None:
+        """Let a task begin its program at ``at_ns`` on ``cpu``, where it is forked."""
+        task.cpu = cpu
+        self.tasks.append(task)
+        if len(task.cpus) > 1:
+            self.spread = True
+            task.load_average = LoadAverage(0, self.now_ns)
+        self.live_tasks += 1
+        self._push(at_ns, START, task, 0)
+
+    def call_at(self, at_ns: int, function: Callable[[], None]) -> None:
+        """Call a function of the outside at a time."""
+        self._push(at_ns, CALL, function, 0)
+
+    def next_event_ns(self) -> int | None:
+        """When something is due next; None if nothing ever is."""
+        return self._events[0][0] if self._events else None
+
+    def advance(self, to_ns: int) -> None:
+        """Work through all events up to and including ``to_ns``, and account running time up to there.
+
+        Stops early, at the time of its end, when the last task ends.
+        """
+        events = self._events
+        while events and events[0][0] <= to_ns:
+            time_ns, kind, _, subject, version = heappop(events)
+            self.now_ns = time_ns
+            self._serve(kind, subject, version)
+            if self.live_tasks == 0:
+                return
+        self.now_ns = to_ns
+        for cpu in self.cpus:
+            if cpu.current is not None:
+                self._account(cpu)
+
+    def _serve(self, kind: int, subject: Any, version: int) -> None:
+        if kind == BURST_END:
+            if version == subject.version:
+                self._burst_end(subject)
+        elif kind == TICK:
+            self._tick(subject)
+        elif kind == TIMER:
+            if version == subject.version and subject.state == BLOCKED:
+                self.wake(subject, subject.cpu, timer=True)
+        elif kind == RESCHEDULE:
+            subject.resched_pending = False
+            self._schedule(subject)
+        elif kind == PERIOD:
+            self._new_period(subject)
+        elif kind == SLACK:
+            subject.bandwidth.slack_pending = False
+            self._release(subject)
+        elif kind == START:
+            self._start(subject)
+        else:
+            subject()

@@ -1,0 +1,316 @@
+"""The fair class over nested groups: joining, leaving, picking, accounting and throttling, level by level.
+
+A task's chain of entities leads from its own queue to the root: the task, its group's entity on that
+CPU, the entity of the group above, and so on.
+"""
+
+from __future__ import annotations
+
+from heapq import heappush
+from typing import Any
+
+from virtsim.scheduling.balance import Balancer
+from virtsim.scheduling.bandwidth import SLACK_DELAY_NS
+from virtsim.scheduling.cpu import Cpu
+from virtsim.scheduling.fair import Entity, FairQueue
+from virtsim.scheduling.group import Group
+from virtsim.scheduling.settings import Kernel, SchedulingCosts
+from virtsim.scheduling.task import RUNNABLE, RUNNING, Task
+
+# Kinds of events, in the order in which those of one instant are served.
+BURST_END, TIMER, PERIOD, SLACK, TICK, RESCHEDULE, START, CALL = range(8)
+
+
+class Hierarchy:
+    """State and the fair class's operations on it; see the module.
+
+    Attributes
+    ----------
+    now_ns : int, ns
+        Simulated time.
+    cpus : list of Cpu
+    groups : list of Group
+        The root first.
+    spread : bool
+        Whether any task may run on more than one CPU, so that balancing matters.
+    """
+
+    def __init__(self, cpus: int, kernel: Kernel, costs: SchedulingCosts, tick_phase_ns: int) -> None:
+        self.now_ns = 0
+        self.kernel = kernel
+        self.costs = costs
+        self.tick_phase_ns = tick_phase_ns % kernel.tick_ns
+        self.cpus = [Cpu(number) for number in range(cpus)]
+        self.groups: list[Group] = []
+        self.spread = False
+        self.balancer = Balancer(self)  # type: ignore[arg-type] # always a Dispatcher
+        self._events: list[tuple[int, int, int, Any, int]] = []
+        self._sequence = 0
+
+    def _push(self, time_ns: int, kind: int, subject: Any, version: int) -> None:
+        self._sequence += 1
+        heappush(self._events, (time_ns, kind, self._sequence, subject, version))
+
+    def _account(self, cpu: Cpu) -> None:
+        """Bring the running task's accounts up to now, tick by tick while no tick had anything to decide."""
+        if not cpu.tick_armed:
+            tick_ns = self.kernel.tick_ns
+            last_tick = self.now_ns - (self.now_ns - self.tick_phase_ns) % tick_ns
+            if cpu.account_ns < last_tick < self.now_ns:
+                self._account_until(cpu, last_tick)
+        self._account_until(cpu, self.now_ns)
+
+    def _account_until(self, cpu: Cpu, time_ns: int) -> None:
+        """Charge the running task, its entities and their groups; notes if somebody else should run."""
+        delta = time_ns - cpu.account_ns
+        if delta <= 0:
+            return
+        cpu.account_ns = time_ns
+        task = cpu.current
+        assert task is not None
+        task.cpu_time_ns += delta
+        entity: Entity | None = task
+        while entity is not None:
+            queue = entity.queue
+            assert queue is not None
+            entity.vruntime += entity.virtual(delta)
+            renewed = queue.renew_deadline(entity)
+            if queue.queued > 1 and (renewed or entity.vruntime >= entity.vprot):
+                cpu.resched = True
+            queue.group.cpu_time_ns += delta
+            if queue.group.bandwidth is not None:
+                self._charge_bandwidth(queue, delta)
+            entity = entity.parent
+
+    def _charge_bandwidth(self, queue: FairQueue, delta_ns: int) -> None:
+        queue.remaining_ns -= delta_ns
+        if queue.remaining_ns > 0 or queue.throttled:
+            return
+        if not self._assign(queue, queue.group.bandwidth.slice_ns):  # type: ignore[union-attr]
+            queue.cpu.resched = True
+
+    def _assign(self, queue: FairQueue, target_ns: int) -> bool:
+        """Draw runtime from the pool; a pool that is drawn from has its period timer running."""
+        group = queue.group
+        bandwidth = group.bandwidth
+        assert bandwidth is not None
+        if not bandwidth.active:
+            bandwidth.active = True
+            self._push(bandwidth.first_expiry_ns(self.now_ns), PERIOD, group, 0)
+        return bandwidth.assign(queue, target_ns)
+
+    def _pick(self, cpu: Cpu) -> Task | None:
+        """Go down from the root to the task that should run; throttles and settles what it meets."""
+        queue = cpu.root
+        while True:
+            if queue.queued == 0:
+                if queue is cpu.root:
+                    return None
+                queue = cpu.root
+                continue
+            if self._throttle_if_dry(queue):
+                queue = cpu.root
+                continue
+            entity = queue.pick()
+            assert entity is not None
+            if entity.delayed:
+                self._settle(entity)
+                queue = cpu.root
+            elif entity.owned is None:
+                assert isinstance(entity, Task)
+                return entity
+            else:
+                queue = entity.owned
+
+    def _put(self, task: Task) -> None:
+        """The task no longer runs; its entities wait again where they are still queued."""
+        task.last_ran_ns = self.now_ns
+        if task.state == RUNNING:
+            task.state = RUNNABLE
+            task.since_ns = self.now_ns
+            task.involuntary += 1
+        entity: Entity | None = task
+        while entity is not None:
+            queue = entity.queue
+            assert queue is not None
+            if queue.current is entity:
+                queue.put_back()
+            entity = entity.parent
+
+    def _take(self, task: Task) -> None:
+        """The task runs; all its entities become the running ones of their queues."""
+        task.state = RUNNING
+        task.run_delay_ns += self.now_ns - task.since_ns
+        task.burst_ns += self.costs.switch_ns
+        chain: list[Entity] = []
+        entity: Entity | None = task
+        while entity is not None:
+            chain.append(entity)
+            entity = entity.parent
+        for entity in reversed(chain):
+            assert entity.queue is not None
+            entity.queue.take(entity)
+
+    def _enqueue(self, task: Task, initial: bool = False) -> None:
+        """Make a task runnable on ``task.cpu``; groups that were empty there join as well."""
+        cpu = self.cpus[task.cpu]
+        if cpu.current is not None:
+            self._account(cpu)
+        home = task.group.queues[task.cpu]
+        task.queue, task.parent = home, home.entity
+        self.balancer.follow(home)
+        if task.load_average is not None:
+            task.load_average.update(task.weight if task.on_queue else 0, self.now_ns)
+        entity: Entity | None = task
+        slice_ns = 0
+        counting = True
+        while entity is not None:
+            queue = entity.queue
+            assert queue is not None
+            if counting:
+                if entity.on_queue:
+                    if entity.delayed:
+                        queue.rejoin_delayed(entity)
+                    counting = False
+                else:
+                    if entity is not task:
+                        entity.slice_ns, entity.custom_slice = slice_ns, True
+                    queue.join(entity, initial and entity is task)
+                    if queue.queued == 1:
+                        self._check_runtime(queue)
+                slice_ns = queue.shortest_slice_ns()
+            queue.runnable += 1
+            if queue.throttled:
+                return
+            entity = entity.parent
+        self._update_shares(task)
+
+    def _check_runtime(self, queue: FairQueue) -> None:
+        """A queue that was empty gets runtime before it runs, or is throttled at once."""
+        if queue.group.bandwidth is None or queue.current is not None or queue.throttled:
+            return
+        self._charge_bandwidth(queue, 0)
+
+    def _dequeue(self, task: Task, asleep: bool) -> None:
+        """Take a task from its queue; groups that become empty leave as well.
+
+        One that goes to sleep while it owes service stays on its queue, delayed, until it is eligible.
+        """
+        self.balancer.follow(task.queue)
+        if task.load_average is not None:
+            task.load_average.update(task.weight, self.now_ns)
+        entity: Entity | None = task
+        leaving = True
+        while entity is not None:
+            queue = entity.queue
+            assert queue is not None
+            queue.runnable -= 1
+            if leaving:
+                if asleep and not queue.eligible(entity):
+                    entity.delayed = True
+                    leaving = False
+                else:
+                    self._leave(queue, entity, asleep)
+                    if queue.queued:
+                        leaving = False
+                    asleep = True
+            if queue.throttled:
+                return
+            entity = entity.parent
+        self._update_shares(task)
+
+    def _leave(self, queue: FairQueue, entity: Entity, asleep: bool) -> None:
+        queue.leave(entity, asleep)
+        bandwidth = queue.group.bandwidth
+        if bandwidth is None or queue.queued or not bandwidth.give_back(queue) or bandwidth.slack_pending:
+            return
+        bandwidth.slack_pending = True
+        self._push(self.now_ns + SLACK_DELAY_NS, SLACK, queue.group, 0)
+
+    def _settle(self, entity: Entity) -> None:
+        """The delayed dequeue of an entity takes place; an emptied group's entity sleeps in turn."""
+        queue = entity.queue
+        assert queue is not None
+        queue.settle_delayed(entity)
+        parent = queue.entity
+        while queue.queued == 0 and parent is not None and not queue.throttled:
+            above = parent.queue
+            assert above is not None
+            if not above.eligible(parent):
+                parent.delayed = True
+                return
+            self._leave(above, parent, asleep=True)
+            queue, parent = above, above.entity
+
+    def _update_shares(self, task: Task) -> None:
+        """Distribute the shares of the task's groups anew over the CPUs (groups on one CPU keep theirs whole)."""
+        if not self.spread:
+            return
+        queue = task.queue
+        while queue is not None and queue.entity is not None:
+            entity = queue.entity
+            if queue.load_average is not None and queue.total_load:
+                load = queue.group.share_on(queue)
+                if load != entity.load:
+                    assert entity.queue is not None
+                    entity.queue.reweight(entity, load)
+            queue = entity.queue
+
+    def _throttle_if_dry(self, queue: FairQueue) -> bool:
+        """Throttle a queue that has used up its runtime; tells whether it did."""
+        bandwidth = queue.group.bandwidth
+        if bandwidth is None or queue.throttled or queue.remaining_ns > 0:
+            return False
+        if self._assign(queue, 1):
+            return False
+        queue.throttled = True
+        queue.throttled_at_ns = self.now_ns
+        bandwidth.throttled.append(queue)
+        entity = queue.entity
+        runnable = queue.runnable
+        leaving = True
+        while entity is not None:
+            above = entity.queue
+            assert above is not None
+            above.runnable -= runnable
+            if leaving:
+                self._leave(above, entity, asleep=True)
+                entity.delayed = False
+                leaving = above.queued == 0
+            if above.throttled:
+                break
+            entity = above.entity
+        return True
+
+    def _unthrottle(self, queue: FairQueue) -> None:
+        bandwidth = queue.group.bandwidth
+        assert bandwidth is not None
+        queue.throttled = False
+        bandwidth.throttled.remove(queue)
+        bandwidth.throttled_time_ns += self.now_ns - queue.throttled_at_ns
+        if queue.queued == 0:
+            return
+        cpu = queue.cpu
+        if cpu.current is not None:
+            self._account(cpu)
+        entity = queue.entity
+        joining = True
+        slice_ns = queue.shortest_slice_ns()
+        while entity is not None:
+            above = entity.queue
+            assert above is not None
+            if joining:
+                if entity.on_queue:
+                    if entity.delayed:
+                        above.rejoin_delayed(entity)
+                    joining = False
+                else:
+                    entity.slice_ns, entity.custom_slice = slice_ns, True
+                    above.join(entity)
+                    if above.queued == 1:
+                        self._check_runtime(above)
+                slice_ns = above.shortest_slice_ns()
+            above.runnable += queue.runnable
+            if above.throttled:
+                return
+            entity = above.entity

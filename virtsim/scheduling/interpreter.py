@@ -1,0 +1,223 @@
+"""What tasks do: their programs, instruction by instruction, and the sleeps, locks and forks in them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from virtsim.core.errors import ModelError
+from virtsim.core.streams import SplitMix64
+from virtsim.results.histogram import Histogram
+from virtsim.scheduling.dispatcher import Dispatcher
+from virtsim.scheduling.hierarchy import TIMER
+from virtsim.scheduling.load import LoadAverage
+from virtsim.scheduling.program import Code
+from virtsim.scheduling.request import RequestQueue
+from virtsim.scheduling.settings import Kernel, SchedulingCosts
+from virtsim.scheduling.task import BLOCKED, ENDED, NEW, RUNNABLE, Task
+
+#: A program that makes more steps than this without using time is refused.
+MAX_STEPS_AT_ONCE = 1_000_000
+
+
+class Interpreter(Dispatcher):
+    """Runs programs on the dispatcher.
+
+    Attributes
+    ----------
+    semaphores, lock_owners, queues : list
+        What tasks hand over to each other, by number.
+    live_tasks : int
+        Tasks that have not ended yet.
+    """
+
+    def __init__(self, cpus: int, kernel: Kernel, costs: SchedulingCosts, tick_phase_ns: int, seed: int) -> None:
+        super().__init__(cpus, kernel, costs, tick_phase_ns)
+        self.semaphores: list[int] = []
+        self.wake_at: list[int] = []
+        self.waiters: list[list[Task]] = []
+        self.lock_owners: list[Task | None] = []
+        self.lock_waiters: list[list[Task]] = []
+        self.queues: list[RequestQueue] = []
+        self.live_tasks = 0
+        #: Called with (task, number) for an EXTERNAL instruction; wake the task with :meth:`wake`.
+        self.on_external: Callable[[Task, int], None] | None = None
+        self._latency_rng = SplitMix64(seed)
+
+    def step(self, task: Task) -> bool:
+        """Interpret the task's program until it needs CPU time (true) or has blocked or ended (false)."""
+        program = task.program
+        codes, operands, registers, slots = program.codes, program.a, program.b, task.slots
+        now = self.now_ns
+        for _ in range(MAX_STEPS_AT_ONCE):
+            pc = task.pc
+            code, a, b = codes[pc], operands[pc], registers[pc]
+            task.pc = pc + 1
+            if code == Code.CPU:
+                task.burst_ns += a
+                if task.burst_ns > 0:
+                    return True
+            elif code == Code.COUNT:
+                task.operations[a] = task.operations.get(a, 0) + b
+            elif code == Code.LOOP_END:
+                if slots[b] == 0:
+                    task.pc = a
+                else:
+                    slots[b] -= 1
+                    if slots[b] > 0:
+                        task.pc = a
+            elif code == Code.POST:
+                self.semaphores[a] += 1
+                if self.waiters[a] and self.semaphores[a] >= self.wake_at[a]:
+                    task.burst_ns += self.wake(self.waiters[a].pop(0), task.cpu, sync=b == 1)
+                    if task.burst_ns > 0 or self.cpus[task.cpu].resched:
+                        return True
+            elif code == Code.WAIT:
+                if self.semaphores[a] == 0:
+                    self.waiters[a].append(task)
+                    task.pc = pc
+                    self._block(task)
+                    return False
+                self.semaphores[a] -= 1
+            elif code == Code.CPU_DRAWN:
+                task.burst_ns += program.samplers[a].sample_ns()
+                if task.burst_ns > 0:
+                    return True
+            elif code == Code.SLEEP:
+                self._sleep_until(task, now + a)
+                return False
+            elif code == Code.SLEEP_DRAWN:
+                self._sleep_until(task, now + program.samplers[a].sample_ns())
+                return False
+            elif code == Code.LOOP_BEGIN:
+                slots[b] = a
+            elif code == Code.PERIODIC_BEGIN:
+                slots[b] = now
+            elif code == Code.PERIODIC_WAIT:
+                slots[b] += a
+                if slots[b] > now:
+                    self._sleep_until(task, slots[b])
+                    return False
+            elif code == Code.RECORD_SINCE:
+                self._record(task, a, now - slots[b])
+            elif code == Code.LOCK:
+                if not self._lock(task, a):
+                    task.pc = pc
+                    return False
+            elif code == Code.UNLOCK:
+                if self._unlock(task, a):
+                    return True
+            elif code == Code.REQUEST_WAIT:
+                arrival = self.queues[a].take()
+                slots[b], slots[b + 1] = arrival, now
+                if arrival > now:
+                    self._sleep_until(task, arrival)
+                    return False
+            elif code == Code.REQUEST_NOW:
+                self.queues[a].take()
+                slots[b] = slots[b + 1] = now
+            elif code == Code.REQUEST_BEGIN:
+                slots[b + 1] = now
+            elif code == Code.REQUEST_END:
+                self.queues[a].record(task, slots[b], slots[b + 1], now)
+            elif code == Code.JUMP_IF_DONE:
+                if self.queues[b].exhausted:
+                    task.pc = a
+            elif code == Code.FORK_WAIT:
+                self._fork(task, program.children[a])
+                return False
+            elif code == Code.EXIT:
+                self._end(task)
+                return False
+            else:
+                return self._leave_to_outside(task, a)
+        raise ModelError(f"{task.name} makes more than {MAX_STEPS_AT_ONCE} steps without using any time")
+
+    def _start(self, task: Task) -> None:
+        task.start_ns = self.now_ns
+        task.since_ns = self.now_ns
+        task.state = BLOCKED
+        self._move(task, self.balancer.choose_for_fork(task))
+        task.migrations = 0
+        task.burst_ns = 0
+        task.state = RUNNABLE
+        self._enqueue(task, initial=True)
+        cpu = self.cpus[task.cpu]
+        if cpu.current is None:
+            self._reschedule_soon(cpu, 0)
+        else:
+            self._preempt(cpu, task)
+            if cpu.resched:
+                self._reschedule_soon(cpu, 0)
+            self._arm_tick(cpu)
+
+    def _block(self, task: Task) -> None:
+        self._account(self.cpus[task.cpu])
+        task.state = BLOCKED
+        task.voluntary += 1
+        self._dequeue(task, asleep=True)
+
+    def _sleep_until(self, task: Task, due_ns: int) -> None:
+        """Block until a timer fires: at most the slack, and some latency, after it is due."""
+        quantiles = self.costs.timer_latency_ns
+        latency = quantiles[int(self._latency_rng.uniform() * len(quantiles))]
+        task.version += 1
+        self._push(max(due_ns, self.now_ns) + task.slack_ns + latency, TIMER, task, task.version)
+        self._block(task)
+
+    def _record(self, task: Task, kind: int, value_ns: int) -> None:
+        histogram = task.histograms.get(kind)
+        if histogram is None:
+            histogram = task.histograms[kind] = Histogram()
+        histogram.add(max(value_ns, 0))
+
+    def _lock(self, task: Task, number: int) -> bool:
+        """Take a mutex, or wait for it; a waiter that is woken has to try again, as with a futex."""
+        if self.lock_owners[number] is None:
+            self.lock_owners[number] = task
+            return True
+        self.lock_waiters[number].append(task)
+        task.burst_ns += self.costs.futex_wait_ns
+        self._block(task)
+        return False
+
+    def _unlock(self, task: Task, number: int) -> bool:
+        """Free a mutex and wake a waiter; tells whether that takes time."""
+        self.lock_owners[number] = None
+        if not self.lock_waiters[number]:
+            return False
+        waiter = self.lock_waiters[number].pop(0)
+        task.burst_ns += self.costs.futex_wake_ns + self.wake(waiter, task.cpu)
+        return task.burst_ns > 0 or self.cpus[task.cpu].resched
+
+    def _fork(self, task: Task, program: Program) -> None:
+        child = Task(
+            task.name, task.group, task.load, program, task.cpus, task.slice_ns, task.slack_ns, task.custom_slice
+        )
+        child.parent_task = task
+        child.batch, child.idle_policy = task.batch, task.idle_policy
+        child.cpu = task.cpu
+        child.state = NEW
+        if task.load_average is not None:
+            child.load_average = LoadAverage(0, self.now_ns)
+        self.live_tasks += 1
+        self._start(child)
+        self._block(task)
+
+    def _end(self, task: Task) -> None:
+        self._account(self.cpus[task.cpu])
+        task.state = ENDED
+        task.end_ns = self.now_ns
+        self.live_tasks -= 1
+        task.delayed = False
+        self._dequeue(task, asleep=False)
+        parent = task.parent_task
+        if parent is not None:
+            parent.children_ns += task.cpu_time_ns
+            self.wake(parent, task.cpu)
+
+    def _leave_to_outside(self, task: Task, number: int) -> bool:
+        if self.on_external is None:
+            raise ModelError(f"{task.name} asks the outside for request {number}, but nobody answers")
+        self._block(task)
+        self.on_external(task, number)
+        return False

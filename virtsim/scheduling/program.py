@@ -1,0 +1,120 @@
+"""What a task does, as a flat list of instructions that the heart interprets.
+
+The machine compiles a task's program of operations into this; costs are in it already, as CPU time.
+A program is three parallel lists of integers (code, a, b), so that the compiled heart reads plain arrays.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+from virtsim.core.streams import SplitMix64
+from virtsim.workload.draw import Draw
+
+
+class Code(IntEnum):
+    """Instruction codes."""
+
+    #: Use ``a`` ns of CPU time.
+    CPU = 0
+    #: Use a drawn CPU time: sampler ``a``.
+    CPU_DRAWN = 1
+    #: Sleep ``a`` ns; a timer with the task's slack.
+    SLEEP = 2
+    #: Sleep for a drawn time: sampler ``a``.
+    SLEEP_DRAWN = 3
+    #: Note the time in slot ``b`` as the base of a periodic job.
+    PERIODIC_BEGIN = 4
+    #: Move the due time in slot ``b`` on by ``a`` ns and sleep until then.
+    PERIODIC_WAIT = 5
+    #: Record the time since the due time in slot ``b`` into histogram ``a``.
+    RECORD_SINCE = 6
+    #: Take the next request of queue ``a``: sleep until its arrival, remember it in slots ``b``, ``b + 1``.
+    REQUEST_WAIT = 7
+    #: Note the start of service of the request in slot ``b``.
+    REQUEST_BEGIN = 8
+    #: Note the end of service of the request in slot ``b`` (queue ``a``).
+    REQUEST_END = 9
+    #: Add one to semaphore ``a``; wakes a waiter (``b`` = 1: the waker is about to block itself, "sync").
+    POST = 10
+    #: Take one from semaphore ``a``; blocks while it is 0.
+    WAIT = 11
+    #: Take mutex ``a``.
+    LOCK = 12
+    #: Release mutex ``a``.
+    UNLOCK = 13
+    #: Put ``a`` (0 = for ever) into loop counter slot ``b``.
+    LOOP_BEGIN = 14
+    #: Count slot ``b`` down and jump to ``a`` unless it is used up.
+    LOOP_END = 15
+    #: Jump to ``a`` if slot ``b`` says its queue is exhausted.
+    JUMP_IF_DONE = 16
+    #: Start the child program ``a`` as a new task, and block until it has ended.
+    FORK_WAIT = 17
+    #: Count ``b`` operations of kind ``a``.
+    COUNT = 18
+    #: End the task.
+    EXIT = 19
+    #: Block until the outside wakes the task; ``a`` is the request's number (a device, a hypervisor).
+    EXTERNAL = 20
+    #: A request of queue ``a`` begins now (closed loop); its time goes to slots ``b`` and ``b + 1``.
+    REQUEST_NOW = 21
+
+
+class Program:
+    """Instructions with the samplers they use.
+
+    Attributes
+    ----------
+    codes, a, b : list of int
+        Parallel.
+    samplers : list of Sampler
+        Random durations, each with its own stream.
+    children : list of Program
+        Programs of forked children.
+    slots : int
+        Number of integer registers the program uses.
+    """
+
+    __slots__ = ("a", "b", "children", "codes", "samplers", "slots")
+
+    def __init__(self) -> None:
+        self.codes: list[int] = []
+        self.a: list[int] = []
+        self.b: list[int] = []
+        self.samplers: list[Sampler] = []
+        self.children: list[Program] = []
+        self.slots = 0
+
+    def emit(self, code: Code, a: int = 0, b: int = 0) -> int:
+        """Append an instruction; returns its address."""
+        self.codes.append(int(code))
+        self.a.append(a)
+        self.b.append(b)
+        return len(self.codes) - 1
+
+    def cpu(self, duration_ns: int) -> None:
+        """Append CPU time, joined to CPU time just before it unless something may jump between."""
+        if duration_ns <= 0:
+            return
+        self.emit(Code.CPU, duration_ns)
+
+    def slot(self, count: int = 1) -> int:
+        """Reserve ``count`` registers; returns the first."""
+        self.slots += count
+        return self.slots - count
+
+
+class Sampler:
+    """A draw with its stream and a factor from drawn to charged nanoseconds (fixed point, 2**-20)."""
+
+    __slots__ = ("draw", "factor", "rng")
+
+    def __init__(self, draw: Draw, seed: int, factor: float = 1.0) -> None:
+        self.draw = draw
+        self.rng = SplitMix64(seed)
+        self.factor = round(factor * (1 << 20))
+
+    def sample_ns(self) -> int:
+        """Next duration, ns."""
+        return self.draw.sample(self.rng) * self.factor >> 20

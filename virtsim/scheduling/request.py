@@ -1,0 +1,50 @@
+"""Requests that arrive and are served first come, first served."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from virtsim.scheduling.task import Task
+
+#: An arrival that never comes: a worker that waits for it sleeps to the end of the run.
+NEVER_NS = 1 << 61
+
+
+class RequestQueue:
+    """An open arrival process that tasks serve.
+
+    Parameters
+    ----------
+    arrivals : iterator of int, ns
+        Arrival times, ascending.
+    count : int or None
+        Requests in all; None for as many as arrive.
+
+    Attributes
+    ----------
+    served : list of (task, arrival_ns, start_ns, end_ns)
+    """
+
+    __slots__ = ("arrivals", "left", "served")
+
+    def __init__(self, arrivals: Iterator[int], count: int | None = None) -> None:
+        self.arrivals = arrivals
+        self.left = count if count is not None else -1
+        self.served: list[tuple[Task, int, int, int]] = []
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether all requests have been taken."""
+        return self.left == 0
+
+    def take(self) -> int:
+        """Arrival time of the next request."""
+        if self.left > 0:
+            self.left -= 1
+        return next(self.arrivals, NEVER_NS)
+
+    def record(self, task: Task, arrival_ns: int, start_ns: int, end_ns: int) -> None:
+        """Note a served request."""
+        self.served.append((task, arrival_ns, start_ns, end_ns))

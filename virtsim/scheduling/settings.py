@@ -1,0 +1,65 @@
+"""What a host card tells the scheduler: the kernel's tunables, and what its own doings cost."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class SchedulingCosts:
+    """What the scheduler's own doings cost, ns; a host card's ``timing``.
+
+    Parameters
+    ----------
+    switch_ns : int
+        A context switch; charged to the task that is switched to.
+    wake_ns, wake_remote_ns : int
+        Waking a task on the same, or an idle other, CPU; charged to the waker.
+    idle_exit_ns : int
+        From waking a task on an idle other CPU until that CPU runs it.
+    preempt_remote_ns : int
+        From deciding to preempt on another CPU until it does.
+    migration_ns : int
+        Extra CPU time of a task that was moved (cold caches).
+    futex_wait_ns, futex_wake_ns : int
+        The system calls of a contended lock.
+    fork_child_ns : int
+        CPU time of a forked child that exits at once.
+    tick_ns : int
+        CPU time a tick takes from whatever runs.
+    timer_latency_ns : tuple of int
+        Quantiles, evenly spaced, of the time from a timer's latest expiry until its task can be switched to.
+    """
+
+    switch_ns: int = 0
+    wake_ns: int = 0
+    wake_remote_ns: int = 0
+    idle_exit_ns: int = 0
+    preempt_remote_ns: int = 0
+    migration_ns: int = 0
+    futex_wait_ns: int = 0
+    futex_wake_ns: int = 0
+    tick_ns: int = 0
+    timer_latency_ns: tuple[int, ...] = (0,)
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """The scheduler's tunables, from a host card's ``kernel``.
+
+    Parameters
+    ----------
+    tick_ns : int
+        One over HZ.
+    base_slice_ns : int
+        Default request of the fair class, scaled by the number of CPUs already.
+    bandwidth_slice_ns : int
+        ``sched_cfs_bandwidth_slice_us``.
+    migration_cost_ns : int
+        A task that ran less than this ago is cache-hot (``sched_migration_cost_ns``).
+    """
+
+    tick_ns: int = 4_000_000
+    base_slice_ns: int = 1_400_000
+    bandwidth_slice_ns: int = 5_000_000
+    migration_cost_ns: int = 500_000

@@ -1,0 +1,117 @@
+"""A task of the heart: an entity with a program and what is counted about it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from virtsim.results.histogram import Histogram
+from virtsim.scheduling.fair import Entity
+from virtsim.scheduling.load import LoadAverage
+from virtsim.scheduling.program import Program
+
+if TYPE_CHECKING:
+    from virtsim.scheduling.group import Group
+
+#: Where a task is in its life.
+NEW, RUNNABLE, RUNNING, BLOCKED, ENDED = range(5)
+
+
+class Task(Entity):
+    """A schedulable task.
+
+    Parameters
+    ----------
+    name : str
+        ``guest/process``, for records.
+    group : Group
+        Its cgroup.
+    load : int
+        Its weight as an entity load.
+    program : Program
+        What it does.
+    cpus : frozenset of int
+        Where it may run.
+    slack_ns : int, ns
+        Timer slack.
+    slice_ns : int, ns
+        Requested slice; ``custom`` says whether it is the task's own wish.
+
+    Attributes
+    ----------
+    burst_ns : int, ns
+        CPU time left of the current instruction.
+    cpu_time_ns, run_delay_ns : int, ns
+        Used, and waited for while runnable.
+    """
+
+    __slots__ = (
+        "batch",
+        "burst_ns",
+        "children_ns",
+        "cpu",
+        "cpu_time_ns",
+        "cpus",
+        "end_ns",
+        "group",
+        "histograms",
+        "idle_policy",
+        "involuntary",
+        "last_ran_ns",
+        "load_average",
+        "migrations",
+        "name",
+        "operations",
+        "parent_task",
+        "pc",
+        "program",
+        "run_delay_ns",
+        "since_ns",
+        "slack_ns",
+        "slots",
+        "start_ns",
+        "state",
+        "version",
+        "voluntary",
+    )
+
+    def __init__(
+        self,
+        name: str,
+        group: Group,
+        load: int,
+        program: Program,
+        cpus: frozenset[int],
+        slice_ns: int,
+        slack_ns: int = 50_000,
+        custom: bool = False,
+    ) -> None:
+        super().__init__(load, slice_ns)
+        self.custom_slice = custom
+        self.name = name
+        self.group = group
+        self.program = program
+        self.cpus = cpus
+        self.slack_ns = slack_ns
+        self.batch = False
+        self.idle_policy = False
+        self.pc = 0
+        self.slots = [0] * program.slots
+        self.burst_ns = 0
+        self.state = NEW
+        self.cpu = -1
+        #: Runnable (or running) since; the version invalidates events of an earlier life.
+        self.since_ns = 0
+        self.version = 0
+        self.last_ran_ns = 0
+        self.load_average: LoadAverage | None = None
+        self.parent_task: Task | None = None
+        self.start_ns = 0
+        self.end_ns = -1
+        self.cpu_time_ns = 0
+        self.children_ns = 0
+        self.run_delay_ns = 0
+        self.voluntary = 0
+        self.involuntary = 0
+        self.migrations = 0
+        self.operations: dict[int, int] = {}
+        self.histograms: dict[int, Histogram] = {}
