@@ -133,6 +133,7 @@ class Heart(Interpreter):
         for cpu in self.cpus:
             if cpu.current is not None:
                 self._account(cpu)
+                self._follow_burst(cpu, cpu.current)
 
     def _serve(self, kind: int, subject: Any, version: int) -> None:
         if kind == BURST_END:

@@ -10,7 +10,7 @@ from virtsim.results.histogram import Histogram
 from virtsim.scheduling.dispatcher import Dispatcher
 from virtsim.scheduling.hierarchy import TIMER
 from virtsim.scheduling.load import LoadAverage
-from virtsim.scheduling.program import Code
+from virtsim.scheduling.program import Code, Program
 from virtsim.scheduling.request import RequestQueue
 from virtsim.scheduling.settings import Kernel, SchedulingCosts
 from virtsim.scheduling.task import BLOCKED, ENDED, NEW, RUNNABLE, Task
@@ -76,6 +76,7 @@ class Interpreter(Dispatcher):
                     self.waiters[a].append(task)
                     task.pc = pc
                     self._block(task)
+                    task.burst_ns += b
                     return False
                 self.semaphores[a] -= 1
             elif code == Code.CPU_DRAWN:
@@ -102,15 +103,17 @@ class Interpreter(Dispatcher):
             elif code == Code.LOCK:
                 if not self._lock(task, a):
                     task.pc = pc
+                    task.burst_ns += b
                     return False
             elif code == Code.UNLOCK:
-                if self._unlock(task, a):
+                if self._unlock(task, a, b):
                     return True
             elif code == Code.REQUEST_WAIT:
                 arrival = self.queues[a].take()
                 slots[b], slots[b + 1] = arrival, now
                 if arrival > now:
                     self._sleep_until(task, arrival)
+                    task.burst_ns += self.queues[a].sleep_ns
                     return False
             elif code == Code.REQUEST_NOW:
                 self.queues[a].take()
@@ -119,6 +122,8 @@ class Interpreter(Dispatcher):
                 slots[b + 1] = now
             elif code == Code.REQUEST_END:
                 self.queues[a].record(task, slots[b], slots[b + 1], now)
+            elif code == Code.JUMP:
+                task.pc = a
             elif code == Code.JUMP_IF_DONE:
                 if self.queues[b].exhausted:
                     task.pc = a
@@ -176,17 +181,16 @@ class Interpreter(Dispatcher):
             self.lock_owners[number] = task
             return True
         self.lock_waiters[number].append(task)
-        task.burst_ns += self.costs.futex_wait_ns
         self._block(task)
         return False
 
-    def _unlock(self, task: Task, number: int) -> bool:
+    def _unlock(self, task: Task, number: int, waking_ns: int) -> bool:
         """Free a mutex and wake a waiter; tells whether that takes time."""
         self.lock_owners[number] = None
         if not self.lock_waiters[number]:
             return False
         waiter = self.lock_waiters[number].pop(0)
-        task.burst_ns += self.costs.futex_wake_ns + self.wake(waiter, task.cpu)
+        task.burst_ns += waking_ns + self.wake(waiter, task.cpu)
         return task.burst_ns > 0 or self.cpus[task.cpu].resched
 
     def _fork(self, task: Task, program: Program) -> None:

@@ -37,11 +37,11 @@ class Code(IntEnum):
     REQUEST_END = 9
     #: Add one to semaphore ``a``; wakes a waiter (``b`` = 1: the waker is about to block itself, "sync").
     POST = 10
-    #: Take one from semaphore ``a``; blocks while it is 0.
+    #: Take one from semaphore ``a``; blocks while it is 0, which costs ``b`` ns more.
     WAIT = 11
-    #: Take mutex ``a``.
+    #: Take mutex ``a``; waiting for it costs ``b`` ns more.
     LOCK = 12
-    #: Release mutex ``a``.
+    #: Release mutex ``a``; waking a waiter costs ``b`` ns more.
     UNLOCK = 13
     #: Put ``a`` (0 = for ever) into loop counter slot ``b``.
     LOOP_BEGIN = 14
@@ -59,6 +59,8 @@ class Code(IntEnum):
     EXTERNAL = 20
     #: A request of queue ``a`` begins now (closed loop); its time goes to slots ``b`` and ``b + 1``.
     REQUEST_NOW = 21
+    #: Go to ``a``.
+    JUMP = 22
 
 
 class Program:

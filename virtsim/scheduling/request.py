@@ -17,19 +17,25 @@ class RequestQueue:
 
     Parameters
     ----------
+    name : str
+        For records.
     arrivals : iterator of int, ns
         Arrival times, ascending.
     count : int or None
         Requests in all; None for as many as arrive.
+    sleep_ns : int, ns
+        CPU time of a server that has to sleep until the next arrival.
 
     Attributes
     ----------
     served : list of (task, arrival_ns, start_ns, end_ns)
     """
 
-    __slots__ = ("arrivals", "left", "served")
+    __slots__ = ("arrivals", "left", "name", "served", "sleep_ns")
 
-    def __init__(self, arrivals: Iterator[int], count: int | None = None) -> None:
+    def __init__(self, name: str, arrivals: Iterator[int], count: int | None = None, sleep_ns: int = 0) -> None:
+        self.name = name
+        self.sleep_ns = sleep_ns
         self.arrivals = arrivals
         self.left = count if count is not None else -1
         self.served: list[tuple[Task, int, int, int]] = []

@@ -21,10 +21,6 @@ class SchedulingCosts:
         From deciding to preempt on another CPU until it does.
     migration_ns : int
         Extra CPU time of a task that was moved (cold caches).
-    futex_wait_ns, futex_wake_ns : int
-        The system calls of a contended lock.
-    fork_child_ns : int
-        CPU time of a forked child that exits at once.
     tick_ns : int
         CPU time a tick takes from whatever runs.
     timer_latency_ns : tuple of int
@@ -37,8 +33,6 @@ class SchedulingCosts:
     idle_exit_ns: int = 0
     preempt_remote_ns: int = 0
     migration_ns: int = 0
-    futex_wait_ns: int = 0
-    futex_wake_ns: int = 0
     tick_ns: int = 0
     timer_latency_ns: tuple[int, ...] = (0,)
 

@@ -115,3 +115,8 @@ class Task(Entity):
         self.migrations = 0
         self.operations: dict[int, int] = {}
         self.histograms: dict[int, Histogram] = {}
+
+    @property
+    def waiting(self) -> bool:
+        """Whether it is runnable but does not run."""
+        return self.state == RUNNABLE

@@ -1,0 +1,133 @@
+"""From a scenario and a host card to a heart with groups, tasks and programs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from virtsim.core.streams import SplitMix64, Streams
+from virtsim.machine.compiler import GuestCompiler
+from virtsim.platform.costs import Costs
+from virtsim.platform.host import HostCard
+from virtsim.platform.stack import load_stack, stack_for
+from virtsim.scenario.guest import Guest, Limits
+from virtsim.scenario.scenario import Scenario
+from virtsim.scheduling.bandwidth import Bandwidth
+from virtsim.scheduling.group import Group
+from virtsim.scheduling.heart import Heart
+from virtsim.scheduling.settings import Kernel, SchedulingCosts
+from virtsim.scheduling.task import Task
+from virtsim.scheduling.weight import IDLE_WEIGHT, RESOLUTION_SHIFT, group_load, nice_load
+from virtsim.workload.workload import Task as TaskSpec
+
+
+class MachineBuilder:
+    """Builds one machine.
+
+    Parameters
+    ----------
+    scenario : Scenario
+        Checked.
+    card : HostCard
+        The host.
+    streams : Streams
+        Of the run.
+    folder : Path, optional
+        Where files of arrivals are looked up.
+
+    Attributes
+    ----------
+    heart : Heart
+        Ready to be advanced.
+    groups : dict of str to Group
+        By the name of the scenario's group or guest; native guests have none of their own.
+    tasks : list of (guest name, process name, Task)
+    """
+
+    def __init__(self, scenario: Scenario, card: HostCard, streams: Streams, folder: Path | None) -> None:
+        self.scenario = scenario
+        self.card = card
+        self.streams = streams
+        self.folder = folder
+        self.kernel = _kernel(card)
+        self._random = SplitMix64(streams.seed64("machine", "phases"))
+        self.heart = Heart(
+            card.topology.cpus,
+            self.kernel,
+            _scheduling_costs(card),
+            tick_phase_ns=self._phase_ns(self.kernel.tick_ns),
+            seed=streams.seed64("machine", "timer latency"),
+        )
+        everywhere = frozenset(range(card.topology.cpus))
+        self.allowed = frozenset(scenario.cpus) if scenario.cpus else everywhere
+        self.groups: dict[str, Group] = {}
+        self.tasks: list[tuple[str, str, Task]] = []
+        for group in scenario.groups:
+            self._add_group(group, group.name, self.groups.get(group.parent or "", self.heart.root))
+        for number, guest in enumerate(scenario.guests):
+            self._add_guest(guest, number)
+
+    def _phase_ns(self, period_ns: int) -> int:
+        return int(self._random.uniform() * period_ns)
+
+    def _add_group(self, limits: Limits, name: str, parent: Group) -> Group:
+        cpus = frozenset(limits.cpus) if limits.cpus else (self.allowed & parent.cpus)
+        bandwidth = None
+        if limits.cpu_max is not None:
+            quota_ns, period_ns = limits.cpu_max.quota_ns, limits.cpu_max.period_ns
+            phase_ns = self._phase_ns(period_ns)
+            bandwidth = Bandwidth(quota_ns, period_ns, limits.cpu_burst, self.kernel.bandwidth_slice_ns, phase_ns)
+        group = self.heart.add_group(name, parent, group_load(limits.cpu_weight), cpus, bandwidth)
+        self.groups[name] = group
+        return group
+
+    def _add_guest(self, guest: Guest, number: int) -> None:
+        group = self.groups.get(guest.group or "", self.heart.root)
+        if guest.stack != "native":
+            group = self._add_group(guest, guest.name, group)
+        costs = Costs(self.card, stack_for(guest))
+        compiler = GuestCompiler(
+            self.heart, guest.name, guest.workload, costs, self.streams, self.scenario.duration, self.folder
+        )
+        for spec in guest.workload.tasks:
+            for process in spec.process_names:
+                self._add_task(guest.name, process, spec, group, compiler)
+
+    def _add_task(self, guest: str, process: str, spec: TaskSpec, group: Group, compiler: GuestCompiler) -> None:
+        cpus = frozenset(spec.cpus) if spec.cpus else group.cpus & self.allowed
+        idle = spec.policy == "idle"
+        task = Task(
+            f"{guest}/{process}",
+            group,
+            IDLE_WEIGHT << RESOLUTION_SHIFT if idle else nice_load(spec.nice),
+            compiler.compile(spec.program, process),
+            cpus,
+            spec.slice or self.kernel.base_slice_ns,
+            spec.timer_slack,
+            custom=spec.slice is not None,
+        )
+        task.batch, task.idle_policy = spec.policy == "batch", idle
+        self.tasks.append((guest, process, task))
+        self.heart.start(task, spec.start, min(cpus))
+
+
+def _kernel(card: HostCard) -> Kernel:
+    return Kernel(
+        tick_ns=card.kernel.tick_ns,
+        base_slice_ns=card.kernel.base_slice,
+        bandwidth_slice_ns=card.kernel.bandwidth_slice,
+        migration_cost_ns=card.timing.ns("migration_cost"),
+    )
+
+
+def _scheduling_costs(card: HostCard) -> SchedulingCosts:
+    """Prices of the scheduler's own doings on the bare host."""
+    native = Costs(card, load_stack("native"))
+    return SchedulingCosts(
+        switch_ns=native.event_ns("context_switch"),
+        wake_ns=native.event_ns("wakeup"),
+        wake_remote_ns=native.event_ns("wakeup_remote"),
+        idle_exit_ns=card.timing.ns("wakeup_idle_cpu"),
+        preempt_remote_ns=card.timing.ns("wakeup_same_cpu"),
+        tick_ns=native.event_ns("timer_tick"),
+        timer_latency_ns=(card.timing.ns("timer_latency"),),
+    )

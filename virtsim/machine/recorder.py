@@ -1,0 +1,148 @@
+"""From a machine that has run to a :class:`~virtsim.results.run.Run`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from virtsim.machine.builder import MachineBuilder
+from virtsim.machine.compiler import OPERATION_NAMES, RESPONSE, WAKEUP
+from virtsim.results.histogram import Histogram
+from virtsim.results.run import GuestRecord, LatencyRecord, RequestRecord, Run, Slice, TaskRecord, Wakeup
+from virtsim.scenario.scenario import Scenario
+from virtsim.scheduling.group import Group
+from virtsim.scheduling.program import Code
+from virtsim.scheduling.task import ENDED, Task
+
+_LATENCY_KINDS = {WAKEUP: "wakeup_latency", RESPONSE: "response_time"}
+#: Requests of one run that are kept one by one; histograms count all.
+MAX_REQUESTS = 200_000
+
+
+class Recorder:
+    """Watches a machine, if a timeline is wanted, and takes its records at the end."""
+
+    def __init__(self, scenario: Scenario, builder: MachineBuilder, timeline: bool) -> None:
+        self.scenario = scenario
+        self.builder = builder
+        self._slices: list[Slice] = []
+        self._wakeups: list[Wakeup] = []
+        self._running: dict[int, tuple[int, Task]] = {}
+        if timeline:
+            builder.heart.on_switch = self._switch
+            builder.heart.on_wakeup = self._wakeup
+
+    def _switch(self, time_ns: int, cpu: int, previous: Task | None, chosen: Task | None) -> None:
+        self._close(cpu, time_ns)
+        if chosen is not None:
+            self._running[cpu] = (time_ns, chosen)
+
+    def _close(self, cpu: int, time_ns: int) -> None:
+        since_ns, task = self._running.pop(cpu, (time_ns, None))
+        if task is not None and time_ns > since_ns:
+            guest, _, process = task.name.partition("/")
+            self._slices.append(Slice(cpu, since_ns, time_ns, guest, process))
+
+    def _wakeup(self, time_ns: int, cpu: int, task: Task) -> None:
+        guest, _, process = task.name.partition("/")
+        self._wakeups.append(Wakeup(time_ns, cpu, guest, process))
+
+    def run(self, seed: int, manifest: dict[str, Any]) -> Run:
+        """The records of the finished run."""
+        heart = self.builder.heart
+        for cpu in sorted(self._running):
+            self._close(cpu, heart.now_ns)
+        latencies, requests = self._latencies()
+        return Run(
+            world="model",
+            scenario=self.scenario,
+            seed=seed,
+            duration_ns=heart.now_ns,
+            tasks=[self._task(guest, process, task) for guest, process, task in self.builder.tasks],
+            guests=self._guests(),
+            latencies=latencies,
+            requests=requests,
+            slices=sorted(self._slices, key=lambda piece: (piece.start_ns, piece.cpu)),
+            wakeups=self._wakeups,
+            manifest=manifest,
+        )
+
+    def _task(self, guest: str, process: str, task: Task) -> TaskRecord:
+        ended = task.state == ENDED
+        waiting_ns = self.builder.heart.now_ns - task.since_ns if task.waiting else 0
+        return TaskRecord(
+            guest=guest,
+            task=process,
+            start_ns=task.start_ns,
+            end_ns=task.end_ns if ended else None,
+            outcome="finished" if ended else "stopped",
+            cpu_time_ns=task.cpu_time_ns + task.children_ns,
+            run_delay_ns=task.run_delay_ns + waiting_ns,
+            voluntary_switches=task.voluntary,
+            involuntary_switches=task.involuntary,
+            migrations=task.migrations,
+            operations=_operations(task),
+        )
+
+    def _guests(self) -> list[GuestRecord]:
+        records = []
+        for guest in self.scenario.guests:
+            if guest.name in self.builder.groups:
+                records.append(self._group(self.builder.groups[guest.name]))
+            else:
+                mine = [task for name, _, task in self.builder.tasks if name == guest.name]
+                cpu_time_ns = sum(task.cpu_time_ns + task.children_ns for task in mine)
+                records.append(GuestRecord(guest=guest.name, cpu_time_ns=cpu_time_ns))
+        records += [self._group(self.builder.groups[group.name]) for group in self.scenario.groups]
+        return records
+
+    def _group(self, group: Group) -> GuestRecord:
+        record = GuestRecord(guest=group.name, cpu_time_ns=group.cpu_time_ns)
+        bandwidth = group.bandwidth
+        if bandwidth is not None:
+            now_ns = self.builder.heart.now_ns
+            open_ns = sum(now_ns - queue.throttled_at_ns for queue in bandwidth.throttled)
+            record.periods = bandwidth.periods
+            record.throttled_periods = bandwidth.throttled_periods
+            record.throttled_time_ns = bandwidth.throttled_time_ns + open_ns
+            record.bursts = bandwidth.bursts
+            record.burst_time_ns = bandwidth.burst_time_ns
+        return record
+
+    def _latencies(self) -> tuple[list[LatencyRecord], list[RequestRecord]]:
+        latencies = []
+        for guest, process, task in self.builder.tasks:
+            for number, histogram in sorted(task.histograms.items()):
+                kind = _LATENCY_KINDS[number]
+                latencies.append(LatencyRecord(guest=guest, task=process, kind=kind, histogram=histogram))
+        requests = [
+            RequestRecord(*_names(task), arrival, start, end)
+            for queue in self.builder.heart.queues
+            for task, arrival, start, end in queue.served
+        ]
+        histograms: dict[tuple[str, str], Histogram] = {}
+        for request in requests:
+            histogram = histograms.setdefault((request.guest, request.task), Histogram())
+            histogram.add(request.end_ns - request.arrival_ns)
+        for (guest, process), histogram in sorted(histograms.items()):
+            record = LatencyRecord(guest=guest, task=process, kind="request_latency", histogram=histogram)
+            latencies.append(record)
+        return latencies, requests[:MAX_REQUESTS]
+
+
+def _names(task: Task) -> tuple[str, str]:
+    guest, _, process = task.name.partition("/")
+    return guest, process
+
+
+def _operations(task: Task) -> dict[str, int]:
+    """Counts by name; of a folded piece of a loop that was cut off, the part that was done."""
+    counts = dict(task.operations)
+    program, pc = task.program, task.pc
+    if task.state != ENDED and pc > 0 and program.codes[pc - 1] == Code.CPU:
+        total_ns = program.a[pc - 1]
+        done_ns = total_ns - max(task.burst_ns, 0)
+        while program.codes[pc] == Code.COUNT and program.b[pc] > 1:
+            done = program.b[pc] * done_ns // total_ns
+            counts[program.a[pc]] = counts.get(program.a[pc], 0) + max(done, 0)
+            pc += 1
+    return {OPERATION_NAMES[number]: count for number, count in sorted(counts.items()) if count}

@@ -1,0 +1,92 @@
+"""Run a scenario in the model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from virtsim.core.errors import ModelError, SpecError
+from virtsim.core.streams import Streams
+from virtsim.machine.builder import MachineBuilder
+from virtsim.machine.recorder import Recorder
+from virtsim.platform.host import HostCard, load_host
+from virtsim.results.run import Run
+from virtsim.scenario.scenario import Scenario
+
+
+def simulate(
+    scenario: Scenario,
+    *,
+    seed: int = 0,
+    replication: int = 0,
+    timeline: bool = False,
+    host: HostCard | None = None,
+    folder: Path | None = None,
+) -> Run:
+    """Run a scenario in the model.
+
+    Parameters
+    ----------
+    scenario : Scenario
+        What to run.
+    seed : int
+        Root seed: the same seed gives the same run, in any process.
+    replication : int
+        Number of the replication; each has streams of its own.
+    timeline : bool
+        Keep every slice and wake-up (memory grows with them).
+    host : HostCard, optional
+        Prices and kernel; the card that the scenario names if absent.
+    folder : Path, optional
+        Where files of arrivals are looked up.
+
+    Returns
+    -------
+    Run
+        With ``world`` = ``"model"``.
+
+    Raises
+    ------
+    SpecError
+        If the scenario or a card it names is not acceptable, or a CPU is not there.
+    ModelError
+        If it asks for something that this version does not model.
+    """
+    if not 0 <= seed < 2**63 or replication < 0:
+        raise SpecError("seed", "seed and replication are whole numbers of at least 0")
+    scenario = scenario.checked()
+    card = host if host is not None else load_host(scenario.host)
+    _check(scenario, card)
+    streams = Streams(seed, replication)
+    builder = MachineBuilder(scenario, card, streams, folder)
+    recorder = Recorder(scenario, builder, timeline)
+    builder.heart.advance(scenario.duration)
+    return recorder.run(seed, _manifest(card, replication))
+
+
+def _check(scenario: Scenario, card: HostCard) -> None:
+    for i, guest in enumerate(scenario.guests):
+        for j, task in enumerate(guest.workload.tasks):
+            path = f"guests[{i}].workload.tasks[{j}]"
+            if task.policy in ("fifo", "rr"):
+                raise ModelError(
+                    f"{path}.policy: the model has no real-time class; use nice, cpu_weight or cpu_max instead"
+                )
+            for cpu in task.cpus or scenario.allowed_cpus(guest) or ():
+                if cpu >= card.topology.cpus:
+                    last = card.topology.cpus - 1
+                    raise SpecError(f"{path}.cpus", f"host {card.name!r} has no CPU {cpu}; its CPUs are 0 to {last}")
+    if card.kernel.scheduler != "eevdf":
+        raise ModelError(
+            f"host {card.name!r} schedules by {card.kernel.scheduler!r}, which is not modelled; known: eevdf"
+        )
+
+
+def _manifest(card: HostCard, replication: int) -> dict[str, Any]:
+    from virtsim import __version__
+
+    return {
+        "virtsim": __version__,
+        "replication": replication,
+        "host": {"card": card.name, "kernel": card.kernel.version, "scheduler": card.kernel.scheduler},
+    }
