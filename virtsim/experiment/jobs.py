@@ -1,0 +1,97 @@
+"""One run as a job: data that crosses process borders; the model is built on the other side."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import virtsim
+from virtsim.core.errors import SpecError, VirtsimError
+from virtsim.core.spec import decode_json, encode_json
+from virtsim.results.run import Run
+from virtsim.results.store import load_runs, save_runs
+from virtsim.scenario.scenario import Scenario
+
+#: Runs a scenario: ``simulate(scenario, *, seed, replication, timeline)``.
+Simulate = Callable[..., Run]
+
+
+@dataclass(frozen=True)
+class Job:
+    """A scenario, as bytes, with its seed and replication; and where its run is kept.
+
+    Attributes
+    ----------
+    scenario : bytes
+        Canonical JSON.
+    label : str
+        What errors call it.
+    simulate : callable or None
+        None is :func:`virtsim.machine.simulate`, imported in the process that runs the job.
+    file : Path or None
+        Where the finished run is written, or found.
+    """
+
+    scenario: bytes
+    label: str
+    seed: int
+    replication: int
+    timeline: bool
+    simulate: Simulate | None
+    file: Path | None
+
+    def run(self) -> bytes:
+        """The run, as canonical JSON; written to the job's file before anyone is told."""
+        scenario = decode_json(self.scenario, Scenario)
+        simulate = self.simulate or default_simulate()
+        try:
+            run = simulate(scenario, seed=self.seed, replication=self.replication, timeline=self.timeline)
+        except VirtsimError as problem:
+            problem.add_note(f"in replication {self.replication} of {self.label}")
+            raise
+        if self.file is not None:
+            save_runs(self.file, [run])
+        return encode_json(run)
+
+    def finished(self) -> Run | None:
+        """The run that an earlier, perhaps broken, call has left; a damaged one does not count."""
+        if self.file is None or not self.file.exists():
+            return None
+        try:
+            runs = list(load_runs(self.file))
+        except SpecError:
+            return None
+        return runs[0] if len(runs) == 1 else None
+
+
+def default_simulate() -> Simulate:
+    """The machine's ``simulate``; imported when it is first needed."""
+    from virtsim.machine import simulate
+
+    return simulate
+
+
+def job_key(scenario: Scenario, seed: int, replication: int, timeline: bool, simulate: Simulate | None) -> str:
+    """Name of a finished run's file: another scenario, seed, card, version or simulator has another name."""
+    parts = [scenario.digest, str(seed), str(replication), str(timeline), virtsim.__version__]
+    if simulate is None:
+        parts.append(_cards(scenario))
+    else:
+        parts.append(f"{getattr(simulate, '__module__', '')}.{getattr(simulate, '__qualname__', repr(simulate))}")
+    return hashlib.blake2b("\n".join(parts).encode(), digest_size=16).hexdigest()
+
+
+def _cards(scenario: Scenario) -> str:
+    """Content of the cards that the model reads, so that a new calibration makes new runs."""
+    from virtsim.platform.host import load_host
+    from virtsim.platform.stack import stack_for
+
+    with warnings.catch_warnings():
+        # That this machine is not calibrated, the simulation itself will say.
+        warnings.simplefilter("ignore", UserWarning)
+        cards = [encode_json(load_host(scenario.host))]
+    cards += [encode_json(stack_for(guest).card) for guest in scenario.guests]
+    return hashlib.blake2b(b"\n".join(cards), digest_size=16).hexdigest()
