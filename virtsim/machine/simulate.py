@@ -60,7 +60,7 @@ def simulate(
     streams = Streams(seed, replication)
     builder = MachineBuilder(scenario, card, streams, folder)
     recorder = Recorder(scenario, builder, timeline)
-    builder.heart.advance(scenario.duration)
+    builder.heart.advance(int(scenario.duration))  # a plain int: a Duration would be recorded as text
     return recorder.run(seed, _manifest(card, replication))
 
 
