@@ -54,3 +54,8 @@ def last_first(scenario, *, seed=0, replication=0, timeline=False):
     """Earlier replications end later."""
     time.sleep(0.2 / (1 + replication))
     return simulate(scenario, seed=seed, replication=replication)
+
+
+def in_folder(scenario, *, seed=0, replication=0, timeline=False, folder=None):
+    """Takes one argument more than needed."""
+    return simulate(scenario, seed=seed, replication=replication)

@@ -1,5 +1,8 @@
 """Replications, sweeps, engines, resuming; on a closed-form model (closed_form.py)."""
 
+import functools
+from pathlib import Path
+
 import closed_form
 import pytest
 
@@ -93,6 +96,14 @@ def test_finished_runs_are_those_of_the_same_scenario_seed_and_model(scenario, t
         replicate(scenario, 1, folder=tmp_path, **arguments)
     replicate(scenario.replace(duration=20_000_000), 1, seed=1, folder=tmp_path, **SIMULATE)
     assert len(finished(tmp_path)) == 5
+
+
+def test_bound_arguments_are_part_of_the_model(scenario, tmp_path):
+    """``partial(simulate, folder=...)`` is how a simulator gets more arguments; equal ones find equal runs."""
+    for folder in ("a", "b", "a"):
+        simulate = functools.partial(closed_form.in_folder, folder=Path(folder))
+        replicate(scenario, 1, folder=tmp_path, simulate=simulate)
+    assert len(finished(tmp_path)) == 2
 
 
 def test_workers_write_their_finished_runs(scenario, tmp_path):

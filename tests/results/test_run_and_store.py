@@ -3,14 +3,17 @@
 import gzip
 import json
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from virtsim.core.errors import SpecError
+from virtsim.core.spec import Duration
 from virtsim.results.histogram import Histogram, bucket_bounds, bucket_of
 from virtsim.results.manifest import make_manifest
+from virtsim.results.run import TaskRecord
 from virtsim.results.schema import METRICS
 from virtsim.results.store import load_runs, save_runs
 
@@ -86,6 +89,14 @@ def test_runs_survive_the_disk(make_run, tmp_path, name):
     assert back == runs
     assert [run.digest for run in back] == [run.digest for run in runs]
     assert [path.name for path in tmp_path.iterdir()] == [name], "no scratch file is left"
+
+
+def test_times_taken_from_the_scenario_are_written_as_numbers(make_run, tmp_path):
+    run = make_run(1)
+    record = TaskRecord(guest="a", task="t", start_ns=Duration(5), end_ns=Duration(9), cpu_time_ns=0)
+    made = msgspec.structs.replace(run, duration_ns=run.scenario.duration, tasks=[record])
+    made.save(tmp_path / "run.jsonl")
+    assert list(load_runs(tmp_path / "run.jsonl")) == [made]
 
 
 def test_compressed_files_of_equal_runs_are_equal(make_run, tmp_path):

@@ -6,7 +6,9 @@ import hashlib
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import virtsim
 from virtsim.core.errors import SpecError, VirtsimError
@@ -76,12 +78,25 @@ def default_simulate() -> Simulate:
 
 def job_key(scenario: Scenario, seed: int, replication: int, timeline: bool, simulate: Simulate | None) -> str:
     """Name of a finished run's file: another scenario, seed, card, version or simulator has another name."""
-    parts = [scenario.digest, str(seed), str(replication), str(timeline), virtsim.__version__]
-    if simulate is None:
+    parts = [scenario.digest, str(seed), str(replication), str(timeline), virtsim.__version__, _described(simulate)]
+    if simulate is None or getattr(simulate, "func", simulate) is default_simulate():
         parts.append(_cards(scenario))
-    else:
-        parts.append(f"{getattr(simulate, '__module__', '')}.{getattr(simulate, '__qualname__', repr(simulate))}")
     return hashlib.blake2b("\n".join(parts).encode(), digest_size=16).hexdigest()
+
+
+def _described(simulate: Simulate | None) -> str:
+    """A simulator by its name, and by the arguments that are bound to it."""
+    if isinstance(simulate, partial):
+        bound = [("", value) for value in simulate.args] + list(simulate.keywords.items())
+        return f"{_described(simulate.func)} {[(name, _written(value)) for name, value in bound]}"
+    return f"{getattr(simulate, '__module__', '')}.{getattr(simulate, '__qualname__', simulate)}"
+
+
+def _written(value: Any) -> str:
+    try:
+        return encode_json(value).decode()
+    except (TypeError, KeyError):
+        return repr(value)
 
 
 def _cards(scenario: Scenario) -> str:

@@ -38,6 +38,11 @@ class TaskRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
     #: Completed operations by name ("syscall", "compute", ...), those of bodies included.
     operations: dict[str, int] = {}
 
+    def __post_init__(self) -> None:
+        # A Duration of the scenario is an int, but would be written as text.
+        self.start_ns = int(self.start_ns)
+        self.end_ns = None if self.end_ns is None else int(self.end_ns)
+
 
 class GuestRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
     """What a guest's, or a group's, cgroup counted."""
@@ -143,6 +148,9 @@ class Run(msgspec.Struct, kw_only=True):
     wakeups: list[Wakeup] = []
     throttles: list[Throttle] = []
     manifest: dict[str, Any] = {}
+
+    def __post_init__(self) -> None:
+        self.duration_ns = int(self.duration_ns)
 
     @property
     def digest(self) -> str:
