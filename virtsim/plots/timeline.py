@@ -1,0 +1,164 @@
+"""Who ran when: a row for each CPU, model and kernel above each other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from virtsim.core.errors import SpecError
+from virtsim.core.units import parse_duration
+from virtsim.plots.style import PALETTE, THROTTLED, save_figure, shade, style, time_unit
+from virtsim.results.run import Run
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+Window = tuple[int | str, int | str]
+TaskKey = tuple[str, str]
+Colour = tuple[float, float, float]
+
+_BAR = 0.72
+#: Wake-ups are marked while they can be told apart, and the legend lists tasks while it can be read.
+_MOST_WAKEUPS = 150
+_MOST_TASKS = 14
+
+
+def plot_timeline(
+    runs: Run | Sequence[Run], *, window: Window | None = None, path: Path | str | None = None
+) -> list[Axes]:
+    """Draw the timelines of one or several runs above each other, on one time axis.
+
+    Colours tell guests, tints of them their tasks; a hatched bar over a CPU's row marks that a group was
+    throttled there; a tick marks a wake-up, if there are few enough to be seen.
+
+    Parameters
+    ----------
+    runs : Run or sequence of Run
+        Runs that were made with a timeline: ``[model, real]``.
+    window : pair of text or int, ns, optional
+        From and to: ``("100ms", "200ms")``; the whole run if absent.
+    path : path, optional
+        Where to write the figure, too.
+
+    Returns
+    -------
+    list of matplotlib.axes.Axes
+        One for each run, top to bottom.
+
+    Raises
+    ------
+    SpecError
+        If no run has a timeline, or the window is empty.
+    """
+    runs = [runs] if isinstance(runs, Run) else list(runs)
+    if not any(run.slices for run in runs):
+        raise SpecError("runs", "none has a timeline; make them with timeline=True")
+    start_ns, end_ns = _window(runs, window)
+    colours = _colours(runs, start_ns, end_ns)
+    with style():
+        axes = _panels([_cpus(run) for run in runs])
+        for ax, run in zip(axes, runs, strict=True):
+            _draw(ax, run, colours, start_ns, end_ns)
+        axes[-1].set_xlabel(f"time since the start ({time_unit(end_ns)[0]})")
+        _legend(axes, runs, colours)
+    if path is not None:
+        save_figure(axes, path)
+    return axes
+
+
+def _window(runs: Sequence[Run], window: Window | None) -> tuple[int, int]:
+    if window is None:
+        return 0, max(run.duration_ns for run in runs)
+    try:
+        start_ns, end_ns = (parse_duration(edge) if isinstance(edge, str) else int(edge) for edge in window)
+    except (ValueError, TypeError) as problem:
+        raise SpecError("window", f"{problem}; give two times, as in ('100ms', '200ms')") from None
+    if not 0 <= start_ns < end_ns:
+        raise SpecError("window", f"from {window[0]} to {window[1]} is no span of time")
+    return start_ns, end_ns
+
+
+def _colours(runs: Sequence[Run], start_ns: int, end_ns: int) -> dict[TaskKey, Colour]:
+    """A colour for each guest that is seen, and a tint of it for each of its tasks; the same in all panels."""
+    seen = dict.fromkeys(
+        (piece.guest, piece.task)
+        for run in runs
+        for piece in run.slices
+        if piece.start_ns < end_ns and piece.end_ns > start_ns
+    )
+    order = {guest.name: i for i, guest in enumerate(runs[0].scenario.guests)}
+    tasks: dict[str, list[str]] = {}
+    for guest, task in sorted(seen, key=lambda key: (order.get(key[0], len(order)), key)):
+        tasks.setdefault(guest, []).append(task)
+    return {
+        (guest, task): shade(PALETTE[i % len(PALETTE)], j, len(names))
+        for i, (guest, names) in enumerate(tasks.items())
+        for j, task in enumerate(names)
+    }
+
+
+def _cpus(run: Run) -> list[int]:
+    return sorted({piece.cpu for piece in run.slices} | {throttle.cpu for throttle in run.throttles}) or [0]
+
+
+def _panels(cpus: Sequence[Sequence[int]]) -> list[Axes]:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    rows = [max(len(panel), 1) for panel in cpus]
+    figure = Figure(figsize=(10, 0.9 * len(rows) + 0.55 * sum(rows) + 0.4), layout="constrained")
+    FigureCanvasAgg(figure)
+    grid = figure.subplots(len(rows), 1, sharex=True, squeeze=False, height_ratios=rows)
+    return list(grid[:, 0])
+
+
+def _draw(ax: Axes, run: Run, colours: dict[TaskKey, Colour], start_ns: int, end_ns: int) -> None:
+    _, unit_ns = time_unit(end_ns)
+    row = {cpu: i for i, cpu in enumerate(_cpus(run))}
+    spans: dict[tuple[int, TaskKey], list[tuple[float, float]]] = {}
+    for piece in run.slices:
+        if piece.start_ns < end_ns and piece.end_ns > start_ns:
+            span = (piece.start_ns / unit_ns, (piece.end_ns - piece.start_ns) / unit_ns)
+            spans.setdefault((piece.cpu, (piece.guest, piece.task)), []).append(span)
+    for (cpu, task), pieces in spans.items():
+        # A hairline in the bar's own colour keeps slices visible that are thinner than a pixel.
+        where = (row[cpu] - _BAR / 2, _BAR)
+        ax.broken_barh(pieces, where, facecolors=colours[task], edgecolors=colours[task], linewidth=0.3)
+    _mark_throttling(ax, run, row, unit_ns)
+    _mark_wakeups(ax, run, row, start_ns, end_ns)
+    ax.set_xlim(start_ns / unit_ns, end_ns / unit_ns)
+    ax.set_ylim(len(row) - 0.35, -0.65)
+    ax.set_yticks(range(len(row)), [f"CPU {cpu}" for cpu in row])
+    ax.grid(axis="y", visible=False)
+    ax.set_title(f"{run.world}: {run.scenario.name}" + (" (disturbed)" if run.disturbed else ""))
+
+
+def _mark_throttling(ax: Axes, run: Run, row: dict[int, int], unit_ns: int) -> None:
+    for throttle in run.throttles:
+        span = (throttle.start_ns / unit_ns, (throttle.end_ns - throttle.start_ns) / unit_ns)
+        where = (row[throttle.cpu] - _BAR / 2 - 0.16, 0.13)
+        ax.broken_barh([span], where, facecolors="white", edgecolors=THROTTLED, hatch="////", linewidth=0.6)
+
+
+def _mark_wakeups(ax: Axes, run: Run, row: dict[int, int], start_ns: int, end_ns: int) -> None:
+    _, unit_ns = time_unit(end_ns)
+    seen = [w for w in run.wakeups if start_ns <= w.time_ns <= end_ns and w.cpu in row]
+    if len(seen) <= _MOST_WAKEUPS:
+        times, rows = [w.time_ns / unit_ns for w in seen], [row[w.cpu] + _BAR / 2 + 0.08 for w in seen]
+        ax.plot(times, rows, linestyle="none", marker="|", markersize=4, color="#303030", markeredgewidth=0.7)
+
+
+def _legend(axes: Sequence[Axes], runs: Sequence[Run], colours: dict[TaskKey, Colour]) -> None:
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+
+    shown = list(colours.items())[:_MOST_TASKS]
+    handles: list[Any] = [Patch(facecolor=colour, label=f"{guest}/{task}") for (guest, task), colour in shown]
+    if len(colours) > len(shown):
+        handles.append(Patch(facecolor="none", label=f"and {len(colours) - len(shown)} more"))
+    if any(run.throttles for run in runs):
+        handles.append(Patch(facecolor="white", edgecolor=THROTTLED, hatch="////", label="throttled"))
+    if any(0 < len(run.wakeups) <= _MOST_WAKEUPS for run in runs):
+        handles.append(Line2D([], [], linestyle="none", marker="|", color="#303030", label="wake-up"))
+    axes[0].figure.legend(handles=handles, loc="outside right upper")
