@@ -7,8 +7,9 @@ May import :mod:`virtsim.results` and below, and nothing of the models. Start re
 
 from __future__ import annotations
 
+from virtsim.backends.doctor import Capability, capability, doctor
 from virtsim.backends.journal import clean
 from virtsim.backends.noise import NoiseLimits
 from virtsim.backends.observe import observe
 
-__all__ = ["NoiseLimits", "clean", "observe"]
+__all__ = ["Capability", "NoiseLimits", "capability", "clean", "doctor", "observe"]

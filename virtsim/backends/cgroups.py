@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from virtsim.core.errors import BackendError, BackendUnavailable
+from virtsim.core.units import parse_cpu_list
 from virtsim.scenario.guest import Limits
 
 #: Every group that virtsim makes below a base begins with this.
@@ -42,11 +43,18 @@ class Cgroups(Protocol):
         Those that can be used, under their v2 names (``cpu, cpuset, memory, pids, io``).
     tasks_beside_groups : bool
         Whether a group may hold tasks and groups at once.
+    quotas_must_fit : bool
+        Whether a group is refused a larger part of the CPU than the group around it has.
     """
 
     version: str
     controllers: frozenset[str]
     tasks_beside_groups: bool
+    quotas_must_fit: bool
+
+    def cpus(self) -> tuple[int, ...]:
+        """CPUs that the base may use."""
+        ...
 
     def folders(self, path: str) -> list[Path]:
         """The folders that make up a group."""
@@ -126,6 +134,11 @@ def missing(controller: str, wanted_by: str) -> BackendUnavailable:
         f"cgroup controller {controller}",
         f"{wanted_by} needs it: mount it (v1), or have it delegated (v2: cgroup.subtree_control of the group around)",
     )
+
+
+def listed_cpus(text: str) -> tuple[int, ...]:
+    """CPUs of a cpuset's text; where there is none, those that this process may use."""
+    return parse_cpu_list(text) if text else tuple(sorted(os.sched_getaffinity(0)))
 
 
 def flat_keyed(text: str) -> dict[str, int]:

@@ -8,13 +8,14 @@ Documentation/scheduler/sched-bwc.rst (quota, period, burst) and sched-design-CF
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from virtsim.backends import cgroups
 from virtsim.backends.cgroups import Write, flat_keyed, increase
-from virtsim.core.errors import BackendUnavailable
+from virtsim.core.errors import BackendError, BackendUnavailable
 from virtsim.scenario.guest import Limits
 
 GREATEST_SHARES = 262_144
@@ -28,7 +29,8 @@ CONTROLLERS = {
     "pids": "pids",
     "blkio": "io",
 }
-_IO_WEIGHTS = ("blkio.bfq.weight", "blkio.weight")
+GREATEST_IO_WEIGHT = 1000
+GIVEN_BACK_S = 2.0
 
 
 def shares(weight: int) -> int:
@@ -52,6 +54,7 @@ class CgroupsV1:
 
     version = "v1"
     tasks_beside_groups = True
+    quotas_must_fit = True
 
     def __init__(self, bases: Mapping[str, Path]) -> None:
         self.bases = {name: base for name, base in bases.items() if name in CONTROLLERS}
@@ -59,6 +62,11 @@ class CgroupsV1:
             if needed not in self.bases:
                 raise cgroups.missing(needed, "every run")
         self.controllers = frozenset(CONTROLLERS[name] for name in self.bases)
+
+    def cpus(self) -> tuple[int, ...]:
+        """CPUs that the base may use."""
+        base = self.bases.get("cpuset")
+        return cgroups.listed_cpus(cgroups.read(base / "cpuset.cpus") if base else "")
 
     def folder(self, controller: str, path: str) -> Path:
         """Folder of a group in one controller's hierarchy."""
@@ -97,25 +105,37 @@ class CgroupsV1:
         if limits.pids_max is not None:
             cgroups.write(self._file("pids", path, "pids.max", "pids_max"), str(limits.pids_max + more_pids))
         if limits.io_weight is not None:
-            cgroups.write(self._io_file(path), str(min(1000, max(10, limits.io_weight))))
+            self._weigh_io(path, limits.io_weight)
 
     def _file(self, controller: str, path: str, name: str, wanted_by: str) -> Path:
         if controller not in self.bases:
             raise cgroups.missing(controller, wanted_by)
         return self.folder(controller, path) / name
 
-    def _io_file(self, path: str) -> Path:
-        folder = self._file("blkio", path, "", "io_weight")
-        for name in _IO_WEIGHTS:
-            if (folder / name).exists():
-                return folder / name
-        raise BackendUnavailable("I/O weight", "io_weight needs the BFQ I/O scheduler (blkio.bfq.weight)")
+    def _weigh_io(self, path: str, weight: int) -> None:
+        """BFQ's weight has the same scale as v2's, but ends at 1000."""
+        file = self._file("blkio", path, "blkio.bfq.weight", "io_weight")
+        if not file.exists():
+            raise BackendUnavailable("I/O weight", "io_weight needs the BFQ I/O scheduler (blkio.bfq.weight)")
+        if weight > GREATEST_IO_WEIGHT:
+            raise BackendUnavailable("I/O weight", f"with cgroup v1 it is at most {GREATEST_IO_WEIGHT}, not {weight}")
+        cgroups.write(file, str(weight))
 
     def allow_real_time(self, path: str, runtime_us: int) -> None:
-        """Kernels with CONFIG_RT_GROUP_SCHED give a new group no real-time at all."""
+        """Kernels with CONFIG_RT_GROUP_SCHED give a new group no real-time at all.
+
+        What a removed group had is given back a little later, so this may have to wait.
+        """
         file = self.folder("cpu", path) / "cpu.rt_runtime_us"
-        if file.exists():
-            cgroups.write(file, str(runtime_us))
+        end = time.monotonic() + GIVEN_BACK_S
+        while file.exists():
+            try:
+                return cgroups.write(file, str(runtime_us))
+            except BackendError:
+                if time.monotonic() > end:
+                    raise
+                time.sleep(0.01)
+        return None
 
     def bandwidth(self, path: str, limits: Limits) -> list[Write]:
         """Period, quota, burst, in that order: a burst may not be larger than the quota."""

@@ -32,11 +32,16 @@ class CgroupsV2:
 
     version = "v2"
     tasks_beside_groups = False
+    quotas_must_fit = False
 
     def __init__(self, base: Path) -> None:
         self.base = base
         available = cgroups.read(base / "cgroup.controllers").split()
         self.controllers = frozenset(name for name in WANTED if name in available)
+
+    def cpus(self) -> tuple[int, ...]:
+        """CPUs that the base may use."""
+        return cgroups.listed_cpus(cgroups.read(self.base / "cpuset.cpus.effective"))
 
     def folder(self, path: str) -> Path:
         """Folder of a group."""

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+from functools import cached_property
 from pathlib import Path
 
 from virtsim.backends.cgroups import PREFIX, Cgroups, Write
+from virtsim.core.spec import CpuMax, Duration
+from virtsim.core.units import NS_PER_US
 from virtsim.scenario.guest import Guest, Limits
 from virtsim.scenario.scenario import Scenario
 
@@ -32,6 +36,8 @@ class RunGroups:
         Paths by name.
     leaves : tuple of str
         Native guests that got a leaf.
+    clamped : list of str
+        Groups whose quota was cut down to that of a group around.
     """
 
     def __init__(self, cgroups: Cgroups, name: str, scenario: Scenario) -> None:
@@ -40,6 +46,7 @@ class RunGroups:
         self.cgroups = cgroups
         self.top = name
         self.scenario = scenario
+        self.clamped: list[str] = []
         self.of_group: dict[str, str] = {}
         for group in scenario.groups:
             self.of_group[group.name] = f"{self._around(group.parent)}/group-{group.name}"
@@ -103,12 +110,32 @@ class RunGroups:
             inside = sum(place == path or place.startswith(f"{path}/") for place in places)
             self.cgroups.allow_real_time(path, REAL_TIME_US * inside // len(places))
 
-    @property
+    @cached_property
     def limited(self) -> list[tuple[str, Limits]]:
         """Groups and container guests with a bandwidth, outermost first."""
         named: list[tuple[str, Limits]] = [(self.of_group[group.name], group) for group in self.scenario.groups]
         named += [(self.of_guest[guest.name], guest) for guest in self.scenario.guests if guest.stack != "native"]
-        return [(path, limits) for path, limits in named if limits.cpu_max is not None]
+        return [(path, self._fitted(path, limits)) for path, limits in named if limits.cpu_max is not None]
+
+    def _fitted(self, path: str, limits: Limits) -> Limits:
+        """The quota cut down to the part that a group around has, where the kernel refuses more (v1).
+
+        It makes no difference to what the group may use; v2 does the same by itself.
+        """
+        around = [
+            group.cpu_max
+            for group in self.scenario.groups
+            if group.cpu_max and path.startswith(f"{self.of_group[group.name]}/")
+        ]
+        mine = limits.cpu_max
+        if mine is None or not self.cgroups.quotas_must_fit or not around:
+            return limits
+        part = min(Fraction(cpu_max.quota_ns, cpu_max.period_ns) for cpu_max in around)
+        quota_ns = int(part * mine.period_ns) // NS_PER_US * NS_PER_US
+        if quota_ns >= mine.quota_ns:
+            return limits
+        self.clamped.append(path.removeprefix(f"{self.top}/"))
+        return Limits(cpu_max=CpuMax(quota_ns, mine.period_ns), cpu_burst=Duration(min(limits.cpu_burst, quota_ns)))
 
     def bandwidth(self) -> list[Write]:
         """Writes for the release."""

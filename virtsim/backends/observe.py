@@ -21,8 +21,9 @@ from virtsim.backends.report import Report
 from virtsim.backends.rlimits import rlimit_pairs
 from virtsim.backends.timeline import read_trace
 from virtsim.core.errors import BackendUnavailable, SpecError
+from virtsim.core.spec import CpuSet
 from virtsim.core.streams import Streams
-from virtsim.core.units import parse_duration
+from virtsim.core.units import format_cpu_list, parse_duration
 from virtsim.results.run import Run, Slice, Wakeup
 from virtsim.scenario.guest import Guest
 from virtsim.scenario.scenario import Scenario
@@ -83,6 +84,7 @@ def observe(
     _check(scenario)
     runner = compiled_runner()
     cgroups = find_cgroups()
+    _check_cpus(scenario, cgroups.cpus())
     _check_static(scenario, runner)
     grace_ns = parse_duration(grace) if isinstance(grace, str) else grace
     limits = noise_limits or NoiseLimits()
@@ -115,6 +117,17 @@ def _check(scenario: Scenario) -> None:
     processes = sum(guest.workload.process_count for guest in scenario.guests)
     if processes > MOST_PROCESSES:
         raise SpecError("guests", f"{processes} processes are too many to observe; at most {MOST_PROCESSES}")
+
+
+def _check_cpus(scenario: Scenario, available: tuple[int, ...]) -> None:
+    wanted: list[tuple[str, CpuSet | None]] = [("cpus", scenario.cpus)]
+    wanted += [(f"groups[{i}].cpus", group.cpus) for i, group in enumerate(scenario.groups)]
+    for i, guest in enumerate(scenario.guests):
+        wanted.append((f"guests[{i}].cpus", guest.cpus))
+        wanted += [(f"guests[{i}].workload.tasks[{j}].cpus", t.cpus) for j, t in enumerate(guest.workload.tasks)]
+    for path, cpus in wanted:
+        if cpus is not None and not set(cpus) <= set(available):
+            raise SpecError(path, f"CPUs {cpus} are not all here; this machine gives us {format_cpu_list(available)}")
 
 
 def _check_static(scenario: Scenario, runner: Runner) -> None:
@@ -154,15 +167,14 @@ class _Observation:
         begin = time.time()
         with Entry() as entry:
             groups = RunGroups(self.cgroups, entry.name, self.scenario)
-            plan = self._plan(entry, groups)
             entry.record.groups = [str(folder) for folder in groups.folders]
             if self.timeline:
                 entry.record.trace = entry.name
                 entry.record.runner = str(self.runner.path)
             entry.save()
-            image = plan.image()
+            groups.create()
+            image = self._plan(entry, groups).image()
             try:
-                groups.create()
                 run_image(self.runner.path, image, self.scenario.duration + grace_ns)
                 trace = _text(entry.scratch / "trace.txt")
                 run = self._result(Report(image, self.scenario, groups, self.programs, self.snapshots), trace, limits)
@@ -221,7 +233,8 @@ class _Observation:
             "processes": plan.count("processes"),
             "channels": plan.count("channels"),
         }
-        program = GuestProgram(plan, number, guest, streams, operation_latency=self.operation_latency)
+        cpus = self.scenario.allowed_cpus(guest) or self.cgroups.cpus()
+        program = GuestProgram(plan, number, guest, streams, cpus, operation_latency=self.operation_latency)
         row |= {"processes_count": len(program.processes), "channels_count": len(program.channels)}
         plan.add("guests", **row)
         self.programs.append(program)
@@ -282,6 +295,7 @@ class _Observation:
                 "version": self.cgroups.version,
                 "controllers": sorted(self.cgroups.controllers),
                 "native_leaves": list(report.groups.leaves),
+                "clamped_quotas": report.groups.clamped,
                 "cpu_time_ns": report.accounts[report.groups.top]["cpu_time_ns"],
             },
         }

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import struct
+from collections.abc import Iterable
 from typing import Any
 
 from virtsim.backends.image import Plan
@@ -32,7 +33,6 @@ SAMPLE_EVERY = 16
 _FEW = 1000
 _SHORT_COMPUTE_NS = 10 * NS_PER_US
 
-#: A histogram takes 41 KiB; a guest of many processes is content with fewer kinds.
 _NONE = -1
 _ENDLESS = -1
 
@@ -48,6 +48,8 @@ class GuestProgram:
     guest : Guest
     streams : Streams
         Of the run.
+    cpus : iterable of int
+        Those the guest may use; set explicitly, for the runner may have inherited fewer.
     operation_latency : bool
         Whether operations are timed.
 
@@ -58,12 +60,20 @@ class GuestProgram:
     """
 
     def __init__(
-        self, plan: Plan, number: int, guest: Guest, streams: Streams, *, operation_latency: bool = True
+        self,
+        plan: Plan,
+        number: int,
+        guest: Guest,
+        streams: Streams,
+        cpus: Iterable[int],
+        *,
+        operation_latency: bool = True,
     ) -> None:
         self.plan = plan
         self.number = number
         self.guest = guest
         self.streams = streams
+        self.cpus = tuple(cpus)
         self.operation_latency = operation_latency
         self.histograms: list[tuple[str, str, int]] = []
         self.channels = self._number("channels", ops.Send, ops.Receive)
@@ -127,7 +137,7 @@ class _ProcessProgram:
         code = self.plan.count("instructions")
         self.block(self.task.program, "program", 1)
         buffers = [self.plan.add("buffers", bytes=size) for size in self.buffers]
-        cpus = self.plan.words(self.task.cpus or ())
+        cpus = self.plan.words(self.task.cpus or self.owner.cpus)
         return self.plan.add(
             "processes",
             guest=self.owner.number,

@@ -68,10 +68,11 @@ class Report:
 
     def _snapshot_texts(self, row: int) -> tuple[str, str]:
         cells = self.image.row("snapshots", row)
-        return tuple(  # type: ignore[return-value]
+        before, after = (
             cells[end].tobytes()[: max(0, cells[f"{end}_bytes"])].decode(errors="replace")
             for end in ("before", "after")
         )
+        return before, after
 
     def texts(self, path: str) -> tuple[dict[str, str], dict[str, str]]:
         """Counters of a group at the release and at the end."""
@@ -102,7 +103,7 @@ class Report:
         if any(row["ended_ns"] == _STOPPED for row in self._processes):
             return self.scenario.duration
         ends = [int(row["ended_ns"]) for row in self._processes]
-        return min(self.scenario.duration, max(ends))
+        return min(self.scenario.duration, max([*ends, 1]))
 
     def tasks(self) -> list[TaskRecord]:
         """A record for each process."""
@@ -110,11 +111,10 @@ class Report:
 
     def _task(self, name: ProcessName, row: dict[str, Any]) -> TaskRecord:
         outcome = self._outcome(name, row)
-        exact = row["cpu_after_ns"] > 0 and row["cpu_before_ns"] > 0
-        clock = "cpu" if exact else "exec"
-        own_ns = max(0, row[f"{clock}_after_ns"] - row[f"{clock}_before_ns"])
+        own_ns = _own_cpu_time(row)
         start_ns = row["began_ns"] or row["start_ns"]
         end_ns = None if outcome == "stopped" else row["ended_ns"]
+        operations = row["operations_at_stop" if row["ended_ns"] == _STOPPED else "operations"]
         tags = layout().enums["opcode"]
         return TaskRecord(
             guest=name.guest,
@@ -129,9 +129,7 @@ class Report:
             minor_faults=_grown(row, "minor"),
             major_faults=_grown(row, "major"),
             migrations=_grown(row, "migrations"),
-            operations={
-                tags[i].removeprefix("OP_").lower(): int(count) for i, count in enumerate(row["operations"]) if count
-            },
+            operations={tags[i].removeprefix("OP_").lower(): int(n) for i, n in enumerate(operations) if n},
         )
 
     def _outcome(self, name: ProcessName, row: dict[str, Any]) -> Outcome:
@@ -217,10 +215,18 @@ def _grown(row: dict[str, Any], name: str) -> int | None:
     return None if _UNKNOWN in (before, after) else max(0, after - before)
 
 
+def _own_cpu_time(row: dict[str, Any]) -> int:
+    """By the process's clock; by the scheduler's account if it was killed; 0 if it never got to the release."""
+    if row["cpu_before_ns"] == 0:
+        return 0
+    clock = "cpu" if row["cpu_after_ns"] > 0 else "exec"
+    return max(0, int(row[f"{clock}_after_ns"] - row[f"{clock}_before_ns"]))
+
+
 def _run_delay(row: dict[str, Any], own_ns: int, start_ns: int, stopped_ns: int) -> int | None:
     """The kernel's figure is that of the task's death; what passed since the end of the run is cut off."""
     before, after = row["run_delay_before_ns"], row["run_delay_after_ns"]
     if _UNKNOWN in (before, after):
         return None
     life_ns = (stopped_ns if row["ended_ns"] == _STOPPED else row["ended_ns"]) - start_ns
-    return max(0, min(after - before, life_ns - own_ns)) if row["ended_ns"] else 0
+    return int(max(0, min(after - before, life_ns - own_ns)))

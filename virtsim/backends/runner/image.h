@@ -164,7 +164,7 @@ struct header {
     int64_t go;          /* futex: 1 when released */
     int64_t released_ns; /* time 0, ns of the host's CLOCK_MONOTONIC */
     int64_t stopped_ns;  /* end of the run */
-    int64_t stop_took_ns; /* from the first clock read at the end to the last task killed */
+    int64_t stop_took_ns; /* from the first CPU clock read at the end to the last */
     int64_t late_ns;     /* how much later than asked for the end came */
     int64_t real_time;   /* 1 if the supervisor ran in the real-time class */
     int64_t requests_used;
@@ -227,10 +227,11 @@ struct process {
     int64_t cpu_after_ns; /* 0: killed by something else */
     int64_t wait_status;
     int64_t children_cpu_ns;
-    int64_t exec_before_ns; /* the next ten: of the scheduler, before the release and when reaped */
+    int64_t exec_before_ns; /* these four: of the scheduler, before the release and when reaped */
     int64_t exec_after_ns;
     int64_t run_delay_before_ns;
     int64_t run_delay_after_ns;
+    int64_t counted; /* 1 if the following were taken at the end; else they are those of the dead task */
     int64_t voluntary_before;
     int64_t voluntary_after;
     int64_t involuntary_before;
@@ -244,6 +245,7 @@ struct process {
     int64_t failed_op;
     int64_t failed_errno;
     int64_t operations[OPCODES];
+    int64_t operations_at_stop[OPCODES];
 };
 
 /* The body of a repeat, periodic or serve is the `body` instructions behind it. */

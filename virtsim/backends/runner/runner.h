@@ -78,6 +78,8 @@ struct usage {
 };
 void read_usage(int proc, int64_t pid, struct usage *usage);
 void usage_before(int proc, struct process *p);
+void usage_at_stop(int proc, struct process *p);
+void usage_at_finish(struct process *p);
 void usage_after(int proc, struct process *p);
 int64_t read_text(int directory, const char *path, char *text, int64_t room);
 

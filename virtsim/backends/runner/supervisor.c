@@ -239,8 +239,8 @@ static void await_end(void)
     }
 }
 
-/* Each task that is left: its CPU clock is read, and then it is killed. In between, the groups' accounts
- * are read, which belong to the same moment. */
+/* First, for all tasks that are left, what changes fastest: CPU time and operations. Then what takes
+ * longer to read. Then they are killed. */
 static void stop(void)
 {
     struct header *h = HEADER;
@@ -253,15 +253,19 @@ static void stop(void)
         if (cpu_ns > 0 && alive(p)) {
             p->cpu_after_ns = cpu_ns;
             p->ended_ns = NONE;
+            memcpy(p->operations_at_stop, p->operations, sizeof p->operations);
         }
     }
+    h->stop_took_ns = clock_ns(CLOCK_MONOTONIC) - begin_ns;
     if (h->timeline == TIMELINE_KERNEL)
         trace_end(NONE);
     take_snapshots(true);
     for (int64_t i = 0; i < h->processes_count; i++)
         if (alive(&PROCESSES[i]))
+            usage_at_stop(own_proc, &PROCESSES[i]);
+    for (int64_t i = 0; i < h->processes_count; i++)
+        if (alive(&PROCESSES[i]))
             kill((pid_t)PROCESSES[i].host_pid, SIGKILL);
-    h->stop_took_ns = clock_ns(CLOCK_MONOTONIC) - begin_ns;
 }
 
 static void kill_guests(void)

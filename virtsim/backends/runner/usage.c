@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "runner.h"
@@ -77,15 +78,47 @@ void usage_before(int proc, struct process *p)
     p->major_before = u.major;
 }
 
+/* What the run's end must not change: dying takes a switch or two and faults. */
+static void count_events(struct process *p, const struct usage *u)
+{
+    p->voluntary_after = u->voluntary;
+    p->involuntary_after = u->involuntary;
+    p->migrations_after = u->migrations;
+    p->minor_after = u->minor;
+    p->major_after = u->major;
+}
+
+/* Of a task that is about to be stopped. */
+void usage_at_stop(int proc, struct process *p)
+{
+    struct usage u;
+    read_usage(proc, p->host_pid, &u);
+    count_events(p, &u);
+    p->counted = 1;
+}
+
+/* By a task of itself, at the end of its program. */
+void usage_at_finish(struct process *p)
+{
+    struct rusage own, children;
+    getrusage(RUSAGE_SELF, &own);
+    getrusage(RUSAGE_CHILDREN, &children);
+    p->voluntary_after = own.ru_nvcsw;
+    p->involuntary_after = own.ru_nivcsw;
+    p->minor_after = own.ru_minflt + children.ru_minflt;
+    p->major_after = own.ru_majflt + children.ru_majflt;
+    p->counted = 1;
+}
+
+/* Of a dead task. Only the scheduler's view of it is needed if it was counted before. */
 void usage_after(int proc, struct process *p)
 {
     struct usage u;
     read_usage(proc, p->host_pid, &u);
     p->exec_after_ns = u.exec_ns;
     p->run_delay_after_ns = u.run_delay_ns;
-    p->voluntary_after = u.voluntary;
-    p->involuntary_after = u.involuntary;
-    p->migrations_after = u.migrations;
-    p->minor_after = u.minor;
-    p->major_after = u.major;
+    if (p->counted)
+        p->migrations_after = u.migrations;
+    else
+        count_events(p, &u);
 }
