@@ -74,6 +74,7 @@ def test_bad_prices_are_refused_with_their_path(change, message):
 
 def test_an_unknown_price_says_what_it_is():
     host = load_host("epyc-guest-linux-6.18")
+    poor = host.replace(prices={name: p for name, p in host.prices.items() if name != "vmcs_read"})
     with pytest.raises(SpecError, match=r"prices\.vmcs_read: this host has no price for 'vmcs_read' \(Read one field"):
-        host.price("vmcs_read")
+        poor.price("vmcs_read")
     assert set(host.prices) <= set(PRIMITIVES)

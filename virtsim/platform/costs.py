@@ -36,12 +36,12 @@ class Costs:
         self.stack = stack
         self._events: dict[Event, int] = {}
 
-    def event_ns(self, event: str, count: float = 1.0, size: int = 0) -> int:
-        """CPU time of ``count`` events, ns."""
-        key = Event(event, count, size)
+    def event_ns(self, event: str, times: float = 1.0, size: int = 0) -> int:
+        """CPU time of ``times`` such events, ns."""
+        key = Event(event, times, size)
         cost = self._events.get(key)
         if cost is None:
-            cost = self._events[key] = round(count * price(expand(event, self.stack, size), self.host))
+            cost = self._events[key] = round(times * price(expand(event, self.stack, size), self.host))
         return cost
 
     def compute_rate(self) -> float:

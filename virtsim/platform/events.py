@@ -77,6 +77,22 @@ _SYSTEM: dict[str, PlatformEvent] = {
 
 _MACHINE_MEANING = {
     "tlb_miss": "A translation is not in the TLB: the page table is walked.",
+    "page_exception": "A page fault's exception, into the kernel and back.",
+    "pte_map": "A kernel writes an entry of a page table in use: absent to present.",
+    "pte_unmap": "A kernel writes an entry of a page table in use: present to absent.",
+    "pte_change": "A kernel writes an entry of a page table in use: present to present.",
+    "pte_protect": "One entry of a bulk change of a page table in use (at a fork).",
+    "pte_fill": "One entry of a bulk fill of a page table not yet in use.",
+    "pte_clear": "One entry of a bulk clear of a page table about to go.",
+    "page_table": "A page begins to serve as a page table and later ends.",
+    "first_touch": "First use of a page, by kernel or program, in a new address space.",
+    "new_code": "One instruction is executed for the first time.",
+    "vmcall": "A kernel on a machine asks its monitor for a service that does nothing.",
+    "invalid_opcode": "An exception on an undefined instruction, into the kernel and back.",
+    "doorbell": "A paravirtual device's notification by its front end.",
+    "device_access": "A monitor hands an access to a device's registers to what it runs on.",
+    "host_interrupt": "An interrupt arrives while a monitor has the processor.",
+    "host_wait": "A monitor gives up the processor until something happens.",
     "device_kick": "Tell a device that a request is there.",
     "device_interrupt": "A device's interrupt, delivered to the kernel that drives it.",
 }

@@ -57,7 +57,7 @@ class Expansion:
     @property
     def primitive(self) -> bool:
         """Whether this is a primitive, spent on the hardware."""
-        return self.level == 0 and not self.parts
+        return self.level == 0 and not self.parts and self.event in PRIMITIVES
 
     @cached_property
     def totals(self) -> Mapping[str, float]:

@@ -40,6 +40,7 @@ _PROCESSOR = {
     "exception": Primitive("ns", "processor", "Into the kernel by an exception (page fault, trap), and back."),
     "interrupt": Primitive("ns", "processor", "Take a device or timer interrupt, acknowledge it, return."),
     "address_space_switch": Primitive("ns", "processor", "Load the page-table root; misses that follow included."),
+    "root_switch": Primitive("ns", "processor", "Load the page-table root keeping tagged translations (KPTI)."),
     "atomic": Primitive("ns", "processor", "One uncontended atomic read-modify-write in cache.", "lock"),
     "clock_read": Primitive("ns", "processor", "Read the clock without entering the kernel.", "runner_step"),
     "cpuid": Primitive("ns", "processor", "One CPUID instruction."),
@@ -124,6 +125,68 @@ _CONTAINER = {
     "io_charge": Primitive("ns", "container", "Charge one request to the I/O controller."),
 }
 
+_MONITOR = {
+    "exit_dispatch": Primitive("ns", "monitor", "A monitor's work on one exit, hardware and special work apart."),
+    "instruction_emulate": Primitive("ns", "monitor", "Decode and emulate one instruction that was trapped."),
+    "msr_emulate": Primitive("ns", "monitor", "Emulate one access to a model-specific register, dispatch apart."),
+    "exception_reflect": Primitive("ns", "monitor", "Take a guest's exception and deliver it to the guest's kernel."),
+    "event_inject": Primitive("ns", "monitor", "Deliver an interrupt to a guest."),
+    "doorbell_signal": Primitive("ns", "monitor", "Turn a guest's doorbell write into a wake-up of a back end."),
+    "userspace_exit": Primitive("ns", "monitor", "From the monitor in the kernel to its process and back."),
+    "device_model": Primitive("ns", "monitor", "A software device's work on one access."),
+    "nested_switch": Primitive(
+        "ns", "monitor", "Merge control blocks to reflect an exit to, or enter, a nested guest."
+    ),
+    "vmcs_emulate": Primitive("ns", "monitor", "Emulate one access of a guest monitor to its control block."),
+    "shadow_walk": Primitive(
+        "ns", "monitor", "Software MMU: walk the guest's tables for a fault, and fill or reflect."
+    ),
+    "shadow_map": Primitive("ns", "monitor", "Software MMU: a trapped write that makes an entry present."),
+    "shadow_unmap": Primitive("ns", "monitor", "Software MMU: a trapped write that makes an entry absent."),
+    "shadow_change": Primitive("ns", "monitor", "Software MMU: a trapped write that keeps an entry present."),
+    "shadow_sync": Primitive("ns", "monitor", "Software MMU: bring one untrapped entry up to date."),
+    "shadow_switch": Primitive("ns", "monitor", "Software MMU: find and load the shadow of an address space."),
+    "bt_system_call": Primitive("ns", "monitor", "Binary translation: what a system call costs more."),
+    "bt_fault": Primitive("ns", "monitor", "Binary translation: what an exception costs more, software MMU apart."),
+    "bt_page_fault": Primitive(
+        "ns", "monitor", "Binary translation: what a page fault costs more, software MMU included."
+    ),
+    "bt_pte_map": Primitive("ns", "monitor", "Binary translation: adapted write that makes an entry present."),
+    "bt_pte_unmap": Primitive("ns", "monitor", "Binary translation: adapted write that makes an entry absent."),
+    "bt_pte_change": Primitive("ns", "monitor", "Binary translation: adapted write that keeps an entry present."),
+    "bt_address_switch": Primitive("ns", "monitor", "Binary translation: switch to another address space's shadow."),
+    "bt_inline": Primitive("ns", "monitor", "Binary translation: a privileged instruction replaced in the code cache."),
+    "bt_callout": Primitive("ns", "monitor", "Binary translation: a privileged instruction emulated by a call-out."),
+    "bt_indirect": Primitive("ns", "monitor", "Binary translation: what an indirect branch or return costs more."),
+    "translate_instruction": Primitive("ns", "monitor", "Translate one guest instruction."),
+    "world_switch": Primitive("ns", "monitor", "From a hosted monitor to its host and back."),
+    "hypercall": Primitive("ns", "monitor", "From a guest's kernel to its hypervisor and back, work apart."),
+    "pv_bounce": Primitive("ns", "monitor", "Hand an exception that the hypervisor took to the guest's kernel."),
+    "pv_update": Primitive("ns", "monitor", "Take up a guest's request to change page tables, entries apart."),
+    "pv_validate": Primitive("ns", "monitor", "Check and apply one page-table entry on a guest's request."),
+    "pv_pin": Primitive("ns", "monitor", "Take one page as a page table, or give it up, entries apart."),
+    "event_channel": Primitive("ns", "monitor", "Hypervisor's work to signal another domain or processor."),
+    "vcpu_switch": Primitive("ns", "monitor", "Switch a processor from one virtual processor to another."),
+    "ring_request": Primitive("ns", "monitor", "Front end's work on one request in a shared ring."),
+    "backend_request": Primitive("ns", "monitor", "Back end's work on one request of a shared ring, device apart."),
+    "pvm_switch": Primitive("ns", "monitor", "Switch between guest and monitor without hardware help, and back."),
+    "pvm_direct": Primitive("ns", "monitor", "What a system call costs more by the switcher's direct path."),
+    "ptrace_stop": Primitive(
+        "ns", "monitor", "Stop a traced thread, tell its tracer, resume it; the switches included."
+    ),
+    "sentry_switch": Primitive("ns", "monitor", "From a program to a user-space kernel and back, without tracing."),
+    "sentry_call": Primitive("ns", "monitor", "A user-space kernel's own work on one call."),
+    "gofer_call": Primitive(
+        "ns", "monitor", "One request of a user-space kernel to its file server, switches included."
+    ),
+    "host_map": Primitive(
+        "ns", "monitor", "Change one mapping in the host address space of a user-space kernel's program."
+    ),
+    "host_switch": Primitive("ns", "monitor", "Let another host address space run on behalf of a user-space kernel."),
+    "api_call": Primitive("ns", "monitor", "Translate one call of a foreign programming interface in the process."),
+    "api_server_call": Primitive("ns", "monitor", "One request to the server process of a translated interface."),
+}
+
 _RUNNER = {
     "runner_step": Primitive(
         "ns", "runner", "The interpreter's own cost of one operation: dispatch, time stamp, count.", "any"
@@ -131,4 +194,4 @@ _RUNNER = {
 }
 
 #: Every primitive by name.
-PRIMITIVES: dict[str, Primitive] = {**_PROCESSOR, **_MEMORY, **_KERNEL, **_CONTAINER, **_RUNNER}
+PRIMITIVES: dict[str, Primitive] = {**_PROCESSOR, **_MEMORY, **_KERNEL, **_CONTAINER, **_MONITOR, **_RUNNER}

@@ -13,7 +13,6 @@ class Hardware(LayerKind):
     name = "hardware"
     role = "hardware"
     provides = frozenset({"machine", "extensions", "vmcs-shadowing"})
-
     parameters = {
         "page_levels": exact(4, "levels", "x86-64, 4 KiB pages: Intel SDM vol. 3A, 4.5"),
     }
@@ -22,10 +21,22 @@ class Hardware(LayerKind):
         """Only composite machine events have steps; primitives are spent by the expansion itself."""
         if event == "tlb_miss":
             return (Step("walk_reference", settings["page_levels"], note="one for each level of the page table"),)
-        return _COMPOSITES.get(event)
+        return COMPOSITES.get(event)
 
 
-_COMPOSITES: dict[str, tuple[Step, ...]] = {
+#: What machine events that are not primitives consist of on a bare machine.
+COMPOSITES: dict[str, tuple[Step, ...]] = {
+    "page_exception": (Step("exception"),),
+    "pte_map": (Step("pte_write"),),
+    "pte_unmap": (Step("pte_write"),),
+    "pte_change": (Step("pte_write"),),
+    "pte_protect": (Step("pte_copy"),),
+    "pte_fill": (Step("pte_copy"),),
+    "pte_clear": (Step("pte_copy"),),
+    "page_table": (),
+    "first_touch": (),
+    "new_code": (),
+    "invalid_opcode": (Step("exception"),),
     "device_kick": (Step("mmio_access", note="doorbell"),),
     "device_interrupt": (Step("interrupt"),),
 }

@@ -11,56 +11,113 @@ guest's kernel. Fork and exec have the page counts of the parameters, not of the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
-from virtsim.platform.layers.base import LAYER_KINDS, LayerKind, Settings, Step, assumed, here
+from virtsim.platform.layers.base import LAYER_KINDS, LayerKind, Settings, Step, assumed, exact, here
 
-Rule = Callable[[int, Settings], tuple[Step, ...]]
+Rule = Callable[[int, Settings], Iterable[Step]]
+
+
+def _enter(calls: float, settings: Settings, note: str = "") -> Iterator[Step]:
+    """System calls; a kernel that isolates its page tables loads another root on the way in and out."""
+    yield Step("mode_switch", calls, note=note)
+    if settings.on("kpti"):
+        yield Step("root_switch", 2 * calls, note="kernel page-table isolation")
+
+
+def _fault(settings: Settings) -> Iterator[Step]:
+    yield Step("page_exception")
+    if settings.on("kpti"):
+        yield Step("root_switch", 2, note="kernel page-table isolation")
+
+
+def _call(*steps: Step, calls: int = 1) -> Rule:
+    def rule(size: int, settings: Settings) -> Iterator[Step]:
+        yield from _enter(calls, settings)
+        yield from steps
+
+    return rule
 
 
 def _fixed(*steps: Step) -> Rule:
     return lambda size, settings: steps
 
 
-def _call(*steps: Step, calls: int = 1) -> Rule:
-    return _fixed(Step("mode_switch", calls), *steps)
-
-
 def _copying(call: str, copy: str) -> Rule:
-    return lambda size, settings: (Step("mode_switch"), Step(call), Step(copy, size))
+    return lambda size, settings: (*_enter(1, settings), Step(call), Step(copy, size))
 
 
-def _fork(size: int, settings: Settings) -> tuple[Step, ...]:
+def _page_fault(size: int, settings: Settings) -> Iterator[Step]:
+    yield from _fault(settings)
+    yield Step("fault_service")
+    yield Step("pte_map")
+
+
+def _copy_fault(size: int, settings: Settings) -> Iterator[Step]:
+    yield from _fault(settings)
+    yield Step("fault_service")
+    yield Step("copy_page")
+    yield Step("pte_change")
+    yield Step("tlb_flush")
+
+
+def _protection_fault(size: int, settings: Settings) -> Iterator[Step]:
+    yield from _fault(settings)
+    yield Step("fault_reflect")
+    yield from _enter(1, settings, "sigreturn")
+
+
+def _fork(size: int, settings: Settings) -> Iterator[Step]:
     """Fork, exit, wait: the child shares the pages, and both sides write to some of them."""
-    return (
-        Step("mode_switch", 3, note="fork, exit, wait"),
-        Step("process_fork"),
-        Step("pte_copy", 2 * settings["fork_pages"], note="copied, then cleared at exit"),
-        here("copy_fault", settings["fork_faults"], note="pages written by parent or child"),
-        here("context_switch", 2, note="to the child and back"),
-    )
+    yield from _enter(3, settings, "fork, exit, wait")
+    yield Step("process_fork")
+    yield Step("page_table", settings["table_pages"], note="the child's page tables")
+    yield Step("pte_protect", settings["fork_protects"], note="the parent's writable pages")
+    yield Step("pte_fill", settings["fork_pages"], note="the child's copy")
+    yield Step("pte_clear", settings["fork_pages"], note="at the child's exit")
+    yield here("copy_fault", settings["fork_faults"], note="pages written by parent or child")
+    yield Step("first_touch", settings["fork_touched"], note="pages the child and its kernel use")
+    yield here("context_switch", 2, note="to the child and back")
 
 
-def _exec(size: int, settings: Settings) -> tuple[Step, ...]:
+def _exec(size: int, settings: Settings) -> Iterator[Step]:
     """As a fork, and the child builds a new address space and faults its program in."""
-    return (
-        *_fork(size, settings),
-        Step("mode_switch", note="execve"),
-        Step("process_exec"),
-        Step("pte_copy", settings["exec_pages"], note="new image, cleared at exit"),
-        here("page_fault", settings["exec_faults"], note="program, stack, data"),
-    )
+    yield from _fork(size, settings)
+    yield from _enter(1, settings, "execve")
+    yield Step("process_exec")
+    yield Step("page_table", settings["table_pages"], note="the new image's page tables")
+    yield Step("pte_clear", settings["exec_pages"], note="the new image, at exit")
+    yield here("page_fault", settings["exec_faults"], note="program, stack, data")
+    yield Step("first_touch", settings["exec_touched"], note="pages the kernel uses in the new space")
+    yield Step("new_code", settings["exec_instructions"])
 
 
-def _shell(size: int, settings: Settings) -> tuple[Step, ...]:
+def _shell(size: int, settings: Settings) -> Iterator[Step]:
     """A shell that starts one program: two forks and two executions, the shell's being larger."""
-    return (
-        here("fork_exec", 2, note="the shell, and the program it starts"),
-        Step("mode_switch", settings["shell_calls"], note="start-up of shell and libraries"),
-        Step("shell_start"),
-        here("page_fault", settings["shell_faults"], note="shell and its libraries"),
-        Step("pte_copy", settings["shell_pages"], note="the shell's pages"),
-    )
+    yield here("fork_exec", 2, note="the shell, and the program it starts")
+    yield from _enter(settings["shell_calls"], settings, "start-up of shell and libraries")
+    yield Step("shell_start")
+    yield here("page_fault", settings["shell_faults"], note="shell and its libraries")
+    yield Step("pte_clear", settings["shell_pages"], note="the shell's pages, at exit")
+
+
+def _file_io(size: int, settings: Settings) -> Iterator[Step]:
+    yield from _enter(1, settings)
+    yield Step("block_request")
+    yield Step("device_kick", 1, size)
+    yield Step("device_interrupt", settings["interrupts_per_request"])
+
+
+def _packet(service: str, kick: bool) -> Rule:
+    def rule(size: int, settings: Settings) -> Iterator[Step]:
+        yield from _enter(1, settings)
+        yield Step(service)
+        yield Step("packet_byte", size)
+        if kick:
+            yield Step("device_kick", 1, size)
+        yield Step("device_interrupt", settings["interrupts_per_packet"], size)
+
+    return rule
 
 
 _RULES: dict[str, Rule] = {
@@ -75,11 +132,9 @@ _RULES: dict[str, Rule] = {
     "select": _call(Step("select_scan")),
     "map_unmap": _call(Step("map_area"), calls=2),
     "release": _call(Step("release_area")),
-    "page_fault": _fixed(Step("exception"), Step("fault_service"), Step("pte_write")),
-    "copy_fault": _fixed(
-        Step("exception"), Step("fault_service"), Step("copy_page"), Step("pte_write"), Step("tlb_flush")
-    ),
-    "protection_fault": _fixed(Step("exception"), Step("fault_reflect"), Step("mode_switch", note="sigreturn")),
+    "page_fault": _page_fault,
+    "copy_fault": _copy_fault,
+    "protection_fault": _protection_fault,
     "fork_wait": _fork,
     "fork_exec": _exec,
     "fork_shell": _shell,
@@ -96,45 +151,40 @@ _RULES: dict[str, Rule] = {
     "wakeup_remote": _fixed(Step("wakeup_service"), Step("ipi_send"), Step("interrupt")),
     "timer_tick": _fixed(Step("interrupt"), Step("tick"), Step("timer_program")),
     "idle": _fixed(Step("halt"), Step("timer_program")),
-    "file_io": lambda size, settings: (
-        Step("mode_switch"),
-        Step("block_request"),
-        Step("device_kick"),
-        Step("device_interrupt"),
-    ),
-    "packet_send": lambda size, settings: (
-        Step("mode_switch"),
-        Step("packet_send_service"),
-        Step("packet_byte", size),
-        Step("device_kick"),
-        Step("device_interrupt", settings["interrupts_per_packet"]),
-    ),
-    "packet_receive": lambda size, settings: (
-        Step("mode_switch"),
-        Step("packet_receive_service"),
-        Step("packet_byte", size),
-        Step("device_interrupt", settings["interrupts_per_packet"]),
-    ),
+    "file_io": _file_io,
+    "packet_send": _packet("packet_send_service", kick=True),
+    "packet_receive": _packet("packet_receive_service", kick=False),
 }
 
 
 class Linux(LayerKind):
-    """Linux, on hardware or in a virtual machine."""
+    """Linux, on hardware or in a virtual machine; with ``paravirtual``, one ported to a hypervisor."""
 
     name = "linux"
     role = "kernel"
-    needs = frozenset({"machine"})
     provides = frozenset({"system", "linux"})
     parameters = {
-        "fork_pages": assumed(100, "pages", "resident pages of a small static program"),
-        "fork_faults": assumed(4, "faults", "stack, data and allocator pages of parent and child"),
-        "exec_pages": assumed(60, "pages", "resident pages of a small static program"),
-        "exec_faults": assumed(30, "faults", "a small static program and its stack"),
-        "shell_pages": assumed(300, "pages", "resident pages of a shell"),
-        "shell_faults": assumed(200, "faults", "a shell and its libraries"),
+        "paravirtual": exact(0, "switch", "a property of the stack"),
+        "kpti": exact(0, "switch", "a property of the stack"),
+        "table_pages": assumed(5, "pages", "one page table for text, data, libraries and stack, and their directory"),
+        "fork_pages": assumed(120, "pages", "resident pages of a small dynamically linked program"),
+        "fork_protects": assumed(20, "pages", "anonymous pages of such a program (25 counted on Linux 6.18)"),
+        "fork_faults": assumed(22, "faults", "20 in the child and 2 in the parent, counted on Linux 6.18"),
+        "fork_touched": assumed(60, "pages", "what child and kernel use between the child's start and its exit"),
+        "exec_pages": assumed(60, "pages", "resident pages of a small dynamically linked program"),
+        "exec_faults": assumed(50, "faults", "70 less the fork's 20, counted on Linux 6.18"),
+        "exec_touched": assumed(60, "pages", "as for a fork"),
+        "exec_instructions": assumed(20000, "instructions", "start-up code of program and linker"),
+        "shell_pages": assumed(150, "pages", "resident pages of a shell"),
+        "shell_faults": assumed(60, "faults", "a small shell that starts a program, counted on Linux 6.18"),
         "shell_calls": assumed(60, "calls", "start-up of a shell"),
         "interrupts_per_packet": assumed(1.0, "1/packet", "one completion interrupt a packet, no coalescing"),
+        "interrupts_per_request": assumed(1.0, "1/request", "one completion interrupt a request"),
     }
+
+    def needs_of(self, settings: Settings) -> frozenset[str]:
+        """A ported kernel needs hypercalls, any other a machine."""
+        return frozenset({"hypercalls" if settings.on("paravirtual") else "machine"})
 
     def handle(self, event: str, size: int, settings: Settings) -> Iterable[Step] | None:
         """Services are taken apart; instructions of kernel or program run on the machine below."""

@@ -1,0 +1,223 @@
+"""Every technique on every event: refused where impossible, linear, monotone, and never a special case."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from virtsim.core.data import models_folder
+from virtsim.core.errors import SpecError
+from virtsim.platform.events import EVENTS
+from virtsim.platform.expand import expand, price
+from virtsim.platform.host import load_host
+from virtsim.platform.layers import LAYER_KINDS
+from virtsim.platform.primitives import PRIMITIVES
+from virtsim.platform.stack import StackCard, load_stack
+
+HOST = load_host("epyc-guest-linux-6.18")
+NATIVE = load_stack("native")
+STACKS = sorted(path.stem for path in (models_folder() / "stacks").glob("*.toml"))
+SYSTEM = sorted(name for name, event in EVENTS.items() if event.interface == "system")
+FORKS = {"fork_wait", "fork_exec", "fork_shell"}
+
+
+def cost(event, stack, size=64):
+    return price(expand(event, stack, size), HOST)
+
+
+@pytest.mark.parametrize("name", STACKS)
+def test_every_stack_serves_every_event_a_program_may_ask_for(name):
+    stack = load_stack(name)
+    for event in SYSTEM:
+        if name == "unikernel" and event in FORKS:
+            with pytest.raises(SpecError, match="one address space: it cannot do"):
+                expand(event, stack)
+        else:
+            assert set(expand(event, stack, 1500).totals) <= set(PRIMITIVES), event
+
+
+@pytest.mark.parametrize("name", STACKS)
+def test_an_ideal_machine_makes_every_stack_free(name):
+    ideal, stack = HOST.scaled(0.0), load_stack(name)
+    for event in SYSTEM:
+        if not (name == "unikernel" and event in FORKS):
+            assert price(expand(event, stack, 1500), ideal) == 0.0
+
+
+@pytest.mark.parametrize("name", STACKS)
+def test_computing_is_native_except_under_emulation(name):
+    factor = cost("compute", load_stack(name)) / cost("compute", NATIVE)
+    assert factor == pytest.approx(1.37 if name == "tcg" else 1.0)
+
+
+#: What may cost less than natively, and the mechanism that makes it so.
+CHEAPER = {
+    ("tcg", "timer_sleep"): "the timer's register is a variable of the emulator",
+    ("tcg", "idle"): "HLT is a call of the host",
+    ("tcg", "wakeup_remote"): "a signal to another processor is a call of the host",
+    ("hosted-bt", "timer_sleep"): "the timer's register is a variable of the monitor",
+    ("bare-metal-bt", "timer_sleep"): "the timer's register is a variable of the monitor",
+    ("hosted-bt", "timer_tick"): "the timer's register is a variable of the monitor",
+    ("uml", "idle"): "HLT is a call of the host",
+    ("uml", "timer_sleep"): "the timer's register is a call of the host",
+}
+
+
+@pytest.mark.parametrize("name", STACKS)
+def test_a_stack_is_never_cheaper_than_native_unless_a_named_mechanism_makes_it_so(name):
+    stack = load_stack(name)
+    for event in SYSTEM:
+        if name == "unikernel" or name.startswith("gvisor"):
+            continue  # They do without the kernel's own work: a call is a function call, or the Sentry's.
+        if cost(event, stack) < cost(event, NATIVE) - 1e-6:
+            assert (name, event) in CHEAPER, f"{event}: {cost(event, stack)} < {cost(event, NATIVE)}"
+
+
+def test_a_unikernel_saves_the_mode_switch_and_nothing_else():
+    stack, kvm = load_stack("unikernel"), load_stack("kvm")
+    mine, theirs = dict(expand("stat", stack).totals), dict(expand("stat", kvm).totals)
+    assert mine.pop("call_return") == theirs.pop("mode_switch") == 1
+    assert mine == theirs
+
+
+@pytest.mark.parametrize("base", ["native", "kvm", "xen-pv", "tcg", "gvisor-ptrace"])
+@pytest.mark.parametrize("upper", ["container-docker", "wine"])
+def test_any_filter_goes_on_any_stack_and_costs_at_least_as_much(upper, base):
+    stack = load_stack(f"{upper}-on-{base}")
+    below = load_stack(base)
+    for event in SYSTEM:
+        assert cost(event, stack) >= cost(event, below) - 1e-9
+
+
+def test_nesting_multiplies_exits():
+    """An exit of a nested guest is two switches of the guest's monitor, each an exit and an entry below."""
+    one, two = load_stack("kvm"), load_stack("kvm-nested")
+    assert expand("cpuid", one).totals["vm_exit"] == 1
+    nested = expand("cpuid", two).totals
+    assert nested["vm_exit"] == nested["vm_entry"] == nested["nested_switch"] == 2
+    three = load_stack("kvm-on-kvm-nested")
+    assert expand("cpuid", three).totals["vm_exit"] == 4
+
+
+def _variant(name, level, **parameters):
+    card = load_stack(name).card.to_builtins()
+    layer = card["layers"][level]
+    for key, value in parameters.items():
+        unit = LAYER_KINDS.get(layer["kind"]).parameters[key].unit
+        given = {"value": value, "unit": unit, "source": "test", "date": "2026", "status": "exact"}
+        layer.setdefault("parameters", {})[key] = given
+    from virtsim.platform.stack import Stack
+
+    return Stack(StackCard.from_builtins(card))
+
+
+def test_without_shadowing_each_access_to_the_control_block_is_an_exit_more():
+    stack = _variant("kvm-nested", 4, vmcs_reads=7, vmcs_writes=4)
+    assert expand("cpuid", stack).totals["vm_exit"] == 2
+    plain = _variant("kvm-nested", 2, vmcs_shadowing=0)
+    card = plain.card.to_builtins()
+    card["layers"][4] = stack.card.to_builtins()["layers"][4]
+    from virtsim.platform.stack import Stack
+
+    totals = expand("cpuid", Stack(StackCard.from_builtins(card))).totals
+    assert totals["vm_exit"] == 2 + 7 + 4
+    assert totals["vmcs_emulate"] == 11
+
+
+@given(n=st.integers(2, 5), m=st.integers(2, 5))
+def test_a_two_dimensional_walk_makes_nm_plus_n_plus_m_references(n, m):
+    stack = _variant("kvm", 2, guest_levels=n, host_levels=m, walk_reference_share=1.0)
+    assert expand("tlb_miss", stack).totals["walk_reference"] == n * m + n + m
+    assert expand("tlb_miss", load_stack("kvm-shadow")).totals["walk_reference"] == 4
+
+
+def test_shadow_paging_exits_where_nested_paging_does_not():
+    for event in ("page_fault", "context_switch", "copy_fault"):
+        assert "vm_exit" not in expand(event, load_stack("kvm")).totals
+        assert expand(event, load_stack("kvm-shadow")).totals["vm_exit"] > 0
+
+
+def test_kernel_page_table_isolation_hurts_under_shadow_paging():
+    plain, isolated = load_stack("kvm-shadow"), load_stack("kvm-shadow-kpti")
+    assert "vm_exit" not in expand("null", plain).totals
+    assert expand("null", isolated).totals["vm_exit"] == 2
+    assert expand("null", load_stack("kvm-kpti")).totals == {"mode_switch": 1, "root_switch": 2}
+
+
+def test_batches_of_page_table_changes_share_a_hypercall():
+    totals = expand("pte_fill", load_stack("xen-pv")).totals
+    assert totals == {"hypercall": 1 / 2048, "pv_validate": 1, "pte_copy": 1}
+    single = expand("pte_map", load_stack("xen-pv")).totals
+    assert single == {"hypercall": 1, "pv_update": 1, "pv_validate": 1, "pte_write": 1}
+
+
+def test_sixty_four_bits_bounce_system_calls_thirty_two_do_not():
+    assert expand("null", load_stack("xen-pv")).totals == {"mode_switch": 1, "pv_bounce": 1}
+    assert expand("null", load_stack("xen-pv-32")).totals == {"mode_switch": 1}
+
+
+def test_a_hosted_monitor_switches_worlds_for_devices_a_bare_metal_one_does_not():
+    hosted, bare = load_stack("hosted-bt"), load_stack("bare-metal-bt")
+    assert expand("packet_send", hosted, 1500).totals["world_switch"] >= 6
+    assert "world_switch" not in expand("packet_send", bare, 1500).totals
+
+
+def test_passing_a_device_through_leaves_no_exit_on_the_request():
+    totals = expand("packet_send", load_stack("kvm-passthrough"), 1500).totals
+    assert "vm_exit" not in totals
+    assert expand("packet_send", load_stack("kvm-emulated-devices"), 1500).totals["vm_exit"] >= 12
+
+
+def test_batching_divides_doorbells_and_interrupts():
+    one, many = _variant("kvm", 3, batch=1), _variant("kvm", 3, batch=32)
+    few, lots = expand("packet_send", many, 1500).totals, expand("packet_send", one, 1500).totals
+    assert few["doorbell_signal"] == lots["doorbell_signal"] / 32
+    assert few["ring_request"] == lots["ring_request"] == 1
+
+
+IMPOSSIBLE = {
+    "'linux' needs hypercalls from below, which 'binary-translation' does not offer": [
+        "hardware",
+        "monitor-kernel",
+        "binary-translation",
+        ("linux", {"paravirtual": 1}),
+    ],
+    "'linux' needs machine from below, which 'xen' does not offer": ["hardware", "xen", "linux"],
+    "'kvm' needs extensions from below, which 'linux' does not offer": [
+        "hardware",
+        "linux",
+        "pvm",
+        "linux",
+        "kvm",
+        "linux",
+    ],
+    "'binary-translation' needs monitor-host from below, which 'hardware' does not offer": [
+        "hardware",
+        "binary-translation",
+        "linux",
+    ],
+    "the top layer must be one that programs run on": ["hardware", "linux", "kvm"],
+}
+
+
+@pytest.mark.parametrize("message", IMPOSSIBLE)
+def test_impossible_stacks_are_refused(message):
+    layers = []
+    for entry in IMPOSSIBLE[message]:
+        kind, switches = entry if isinstance(entry, tuple) else (entry, {})
+        given = {
+            k: {"value": v, "unit": "switch", "source": "test", "date": "2026", "status": "exact"}
+            for k, v in switches.items()
+        }
+        layers.append({"kind": kind, "parameters": given})
+    with pytest.raises(SpecError) as caught:
+        StackCard.from_builtins({"name": "bad", "description": "bad", "layers": layers}, "bad.toml")
+    assert message in str(caught.value)
+
+
+def test_every_kind_of_layer_says_what_it_is_in_its_module():
+    import importlib
+
+    for name in LAYER_KINDS:
+        kind = LAYER_KINDS.get(name)
+        assert len(importlib.import_module(type(kind).__module__).__doc__ or "") > 60
+        assert type(kind).__doc__

@@ -1,0 +1,89 @@
+"""Full virtualization by binary translation: user code runs directly, kernel code from a translation cache.
+
+Privileged instructions are replaced: in the cache (``bt_inline``) where they are simple, by a call-out
+(``bt_callout``) where they are not; adaptation replaces writes to page tables that would trap by small
+programs (``bt_pte_*``). What cannot be removed: a system call takes two extra changes of privilege
+(``bt_system_call``), an exception goes by way of the monitor (``bt_fault``), the software MMU interposes on
+page faults (``bt_page_fault``) and pages first used in a new address space cause hidden faults, and kernel
+code runs slower because indirect branches and returns look up the cache:
+
+    kernel work = kernel_slowdown * native kernel work
+
+Translation itself costs ``translate_instruction`` for each kernel instruction executed for the first time.
+Devices are modelled in the monitor or, for the share ``device_in_host``, by the host that the monitor
+runs on: the layer below gets a ``device_access``.
+
+Limits of validity: one slow-down for all kernel code, though it depends on how often code returns.
+
+References
+----------
+K. Adams, O. Agesen, ASPLOS 2006, sections 3, 6.3 and raw data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from virtsim.platform.layers.base import LAYER_KINDS, LayerKind, Settings, Step, assumed, published
+from virtsim.platform.primitives import PRIMITIVES
+
+_RULES: dict[str, tuple[Step, ...]] = {
+    "mode_switch": (Step("mode_switch"), Step("bt_system_call", note="two extra changes of privilege")),
+    "exception": (Step("exception"), Step("bt_fault")),
+    "page_exception": (Step("exception"), Step("bt_page_fault", note="software MMU")),
+    "first_touch": (Step("exception"), Step("bt_page_fault", note="hidden fault")),
+    "pte_map": (Step("bt_pte_map", note="adapted: no trap"),),
+    "pte_unmap": (Step("bt_pte_unmap", note="adapted: no trap"),),
+    "pte_change": (Step("bt_pte_change", note="adapted: no trap"),),
+    "pte_protect": (Step("bt_pte_change", note="adapted: no trap"),),
+    "pte_clear": (Step("bt_pte_unmap", note="adapted: no trap"),),
+    "address_space_switch": (Step("address_space_switch"), Step("bt_address_switch")),
+    "root_switch": (Step("bt_address_switch"),),
+    "tlb_flush": (Step("bt_callout"), Step("tlb_flush")),
+    "cpuid": (Step("bt_callout"),),
+    "msr_access": (Step("bt_callout"),),
+    "cr_write": (Step("bt_inline"),),
+    "rdtsc": (Step("bt_inline"),),
+    "interrupt_flag": (Step("bt_inline"),),
+    "timer_program": (Step("bt_callout"),),
+    "ipi_send": (Step("bt_callout"), Step("ipi_send")),
+    "halt": (Step("bt_callout"), Step("host_wait")),
+    "interrupt": (Step("host_interrupt"), Step("event_inject")),
+    "new_code": (Step("translate_instruction"),),
+}
+
+
+class BinaryTranslation(LayerKind):
+    """A translating monitor, on a host (hosted) or on a bare-metal kernel of its own."""
+
+    name = "binary-translation"
+    role = "machine"
+    needs = frozenset({"monitor-host"})
+    provides = frozenset({"machine"})
+    parameters = {
+        "kernel_slowdown": assumed(1.5, "1", "returns cost 51 instead of 11 cycles; one every few dozen instructions"),
+        "device_in_host": published(
+            0.5,
+            "1",
+            "2 of 5 accesses to the address port stay inside: Sugerman et al., 2001, section 3.2",
+            "2001",
+            0.2,
+            1.0,
+        ),
+    }
+
+    def handle(self, event: str, size: int, settings: Settings) -> Iterable[Step] | None:
+        """Sensitive instructions are replaced; kernel work runs translated; user work runs directly."""
+        if event in _RULES:
+            return _RULES[event]
+        if event in ("port_io", "mmio_access", "doorbell"):
+            outside = settings["device_in_host"]
+            steps = (Step("bt_callout"), Step("device_model", 1 - outside), Step("device_access", outside))
+            return [step for step in steps if step.times]
+        primitive = PRIMITIVES.get(event)
+        if primitive is not None and primitive.group == "kernel":
+            return (Step(event, settings["kernel_slowdown"], note="translated kernel code"),)
+        return None
+
+
+LAYER_KINDS.register("binary-translation")(BinaryTranslation())

@@ -1,0 +1,131 @@
+"""How a guest reaches devices: emulated, paravirtual, or passed through. A layer on a monitor.
+
+Kernels issue ``device_kick`` for a request and take a ``device_interrupt`` for its completion.
+
+- *emulated*: a real device's registers, ``accesses`` port or memory accesses for a request, each trapped;
+- *paravirtual* (virtio, or Xen's split drivers): requests go through a shared ring, a doorbell is rung for
+  one in ``batch`` of them and an interrupt raised for one in ``batch`` (event suppression); the back end works
+  in the kernel (vhost), in the monitor's process, or in a driver domain that has to be switched to;
+- *passed through*: the guest drives the device itself; only interrupts may still exit.
+
+Charged here is CPU time of all parties together. When the back end runs, and on which processor, is for
+the discrete-event stages of the machine.
+
+References
+----------
+P. Barham et al., SOSP 2003, section 3.4 (rings). R. Russell, "virtio: towards a de-facto standard for virtual
+I/O devices", ACM SIGOPS Operating Systems Review 42(5), 2008. A. Gordon et al., "ELI: bare-metal performance
+for I/O virtualization", ASPLOS 2012.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from virtsim.platform.layers.base import LAYER_KINDS, LayerKind, Settings, Step, assumed, exact, published
+
+_BATCH = assumed(1.0, "1/event", "no batching: one request at a time")
+
+
+class Device(LayerKind):
+    """Base of the device layers: offers the machine below with another way to its devices."""
+
+    role = "machine"
+
+    def provides_of(self, settings: Settings, below: frozenset[str]) -> frozenset[str]:
+        """The machine below."""
+        return below
+
+
+class Emulated(Device):
+    """A model of a real device; every register access traps."""
+
+    name = "emulated-device"
+    needs = frozenset({"machine"})
+    parameters = {
+        "accesses": published(
+            12,
+            "1/request",
+            "one OUT that sends and 11 other accesses a packet (Lance): Sugerman et al., 2001, section 3.2",
+            "2001",
+            8,
+            16,
+        ),
+        "batch": _BATCH,
+    }
+
+    def handle(self, event: str, size: int, settings: Settings) -> Iterable[Step] | None:
+        """Each request takes several accesses; completion interrupts go through the monitor."""
+        if event == "device_kick":
+            return (Step("port_io", settings["accesses"]), Step("device_kick", 1, size))
+        if event == "device_interrupt":
+            return (Step("interrupt", 1 / settings["batch"]),)
+        return None
+
+
+class Virtio(Device):
+    """A paravirtual device with a back end in the host."""
+
+    name = "virtio"
+    needs = frozenset({"machine"})
+    parameters = {
+        "batch": _BATCH,
+        "in_kernel": exact(1, "switch", "back end in the kernel (vhost) or in the monitor's process"),
+        "calls_per_request": assumed(1, "1/request", "one system call of a back end in the monitor's process"),
+    }
+
+    def handle(self, event: str, size: int, settings: Settings) -> Iterable[Step] | None:
+        """Ring the doorbell for a batch; the back end works on each request."""
+        if event == "device_kick":
+            steps = [Step("ring_request"), Step("doorbell", 1 / settings["batch"]), Step("backend_request")]
+            if not settings.on("in_kernel"):
+                steps.append(Step("userspace_exit", settings["calls_per_request"]))
+            return [*steps, Step("device_kick", 1 / settings["batch"], size)]
+        if event == "device_interrupt":
+            return (Step("interrupt", 1 / settings["batch"], note="the device's, then the guest's"),)
+        return None
+
+
+class SplitDriver(Device):
+    """Front end in the guest, back end in a driver domain of the hypervisor."""
+
+    name = "split-driver"
+    needs = frozenset({"hypercalls"})
+    parameters = {
+        "batch": _BATCH,
+        "driver_domain": exact(1, "switch", "back end in a domain of its own, or in the hypervisor (2003)"),
+        "switches": exact(2, "1/event", "to the driver domain and back, where it shares the processor"),
+    }
+
+    def handle(self, event: str, size: int, settings: Settings) -> Iterable[Step] | None:
+        """An event for a batch of requests, both ways; the driver domain has to run in between."""
+        share = 1 / settings["batch"]
+        if event == "device_kick":
+            steps = [Step("ring_request"), Step("backend_request"), Step("doorbell", share)]
+            if settings.on("driver_domain"):
+                steps.append(Step("vcpu_switch", settings["switches"] * share))
+            return [*steps, Step("device_kick", share, size)]
+        if event == "device_interrupt":
+            steps = [Step("interrupt", share)]
+            if settings.on("driver_domain"):
+                steps += [
+                    Step("doorbell", share, note="to the guest"),
+                    Step("vcpu_switch", settings["switches"] * share),
+                ]
+            return steps
+        return None
+
+
+class Passthrough(Device):
+    """The guest drives the device itself."""
+
+    name = "passthrough"
+    needs = frozenset({"machine"})
+
+    def handle(self, event: str, size: int, settings: Settings) -> Iterable[Step] | None:
+        """The doorbell reaches the device below; interrupts exit unless they are posted."""
+        return (Step("interrupt"),) if event == "device_interrupt" else None
+
+
+for _kind in (Emulated(), Virtio(), SplitDriver(), Passthrough()):
+    LAYER_KINDS.register(_kind.name)(_kind)

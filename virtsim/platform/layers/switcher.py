@@ -1,0 +1,78 @@
+"""PVM: a monitor that runs the guest's kernel and programs without privileges and without extensions.
+
+A small switcher, mapped in both worlds, changes between guest and monitor; a system call of a guest's
+program reaches the guest's kernel through the switcher directly (``direct_switch``) or by way of the
+monitor. Memory is shadowed by the monitor on the guest's request; no hardware exit is involved at any
+depth of nesting, which is why the prices do not multiply on a virtual machine.
+
+    trap = pvm_switch + exit_dispatch + work
+
+References
+----------
+J. Huang et al., "PVM: efficient shadow paging for deploying secure containers in cloud-native
+environments", SOSP 2023, sections 3 and 4.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from virtsim.platform.layers.base import LAYER_KINDS, Settings, Step, exact
+from virtsim.platform.layers.hardware_assisted import HardwareAssisted
+
+
+class Switcher(HardwareAssisted):
+    """A software monitor in Linux that shares the classes of exits with KVM."""
+
+    name = "pvm"
+    needs = frozenset({"linux"})
+    parameters: ClassVar = {
+        **HardwareAssisted.parameters,
+        "nested_paging": exact(0, "switch", "the monitor shadows the guest's memory"),
+        "direct_switch": exact(1, "switch", "system calls do not pass the monitor"),
+    }
+
+    def provides_of(self, settings: Settings, below: frozenset[str]) -> frozenset[str]:
+        """A machine without extensions, and hypercalls."""
+        return frozenset({"machine", "hypercalls"})
+
+    def exit(self, settings: Settings, *work: Step, times: float = 1.0, note: str = "") -> list[Step]:
+        """``times`` traps into the monitor with the given work in each."""
+        return [
+            Step("pvm_switch", times, note=note),
+            Step("exit_dispatch", times),
+            *(step._replace(times=times * step.times) for step in work if step.times),
+        ]
+
+    def trapped(self, settings: Settings, *work: Step) -> list[Step]:
+        """A privileged instruction of the unprivileged kernel: it faults, and the monitor decodes it."""
+        return self.exit(settings, Step("exception_reflect", note="general protection fault"), *work)
+
+    def userspace(self, settings: Settings, *work: Step) -> list[Step]:
+        """A trapped access that the monitor's process handles."""
+        msrs = Step("msr_access", settings["userspace_msrs"], note="switch of the host's registers")
+        return self.trapped(settings, Step("userspace_exit"), msrs, *work)
+
+    def _on_msr_access(self, size: int, settings: Settings) -> list[Step]:
+        return self.trapped(settings, Step("msr_emulate"))
+
+    def _on_mode_switch(self, size: int, settings: Settings) -> list[Step]:
+        if settings.on("direct_switch"):
+            return [Step("mode_switch"), Step("pvm_direct")]
+        return [
+            Step("mode_switch"),
+            Step("pvm_switch", 2, note="to the guest's kernel and back"),
+            Step("exit_dispatch", 2),
+        ]
+
+    def _on_root_switch(self, size: int, settings: Settings) -> list[Step]:
+        return []
+
+    def _on_exception(self, size: int, settings: Settings) -> list[Step]:  # type: ignore[override]
+        return self.exit(settings, Step("exception_reflect"))
+
+    def _on_interrupt(self, size: int, settings: Settings) -> list[Step]:
+        return [Step("interrupt"), *self.exit(settings, Step("event_inject"))]
+
+
+LAYER_KINDS.register("pvm")(Switcher())

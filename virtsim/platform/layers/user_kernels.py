@@ -1,0 +1,130 @@
+"""Kernels in user space: User-Mode Linux, gVisor.
+
+The program is a process of the host that may not call it: its system calls and faults are caught and
+served by another process. *How* they are caught is the platform:
+
+- ``ptrace``: two stops a call (before it, and instead of it), each with a switch to the tracer and back;
+- ``kvm``: the program runs as a guest's user mode, the kernel as its kernel mode: a mode switch;
+- ``systrap``: the program's thread signals the kernel's thread through memory and sleeps.
+
+User-Mode Linux is Linux whose *machine* is such a process: page-table entries are mappings of the host's,
+changed by a host call each, and an address-space switch lets another host process run. gVisor has a
+kernel of its own (the Sentry), and a file server (the Gofer) that is asked for paths.
+
+Computation is native: only what enters a kernel changes.
+
+References
+----------
+J. Dike, *User Mode Linux*, Prentice Hall, 2006, chapter 9. E. G. Young et al., "The true cost of containing: a
+gVisor case study", HotCloud 2019.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from virtsim.platform.events import EVENTS
+from virtsim.platform.layers.base import LAYER_KINDS, LayerKind, Settings, Step, assumed, exact
+
+
+class UserModeMachine(LayerKind):
+    """The machine that User-Mode Linux runs on: host processes, traced."""
+
+    name = "uml"
+    role = "machine"
+    needs = frozenset({"linux"})
+    provides = frozenset({"machine"})
+    parameters = {
+        "stops_per_call": exact(
+            2, "1/call", "the host's call is annulled, then the program resumed: Dike, 2006, chapter 9"
+        ),
+        "stops_per_fault": exact(1, "1/fault", "the fault's signal stops the program once"),
+    }
+
+    def handle(self, event: str, size: int, settings: Settings) -> Iterable[Step] | None:
+        """Calls and faults stop the traced process; mappings are changed by host calls."""
+        if event == "mode_switch":
+            return (Step("mode_switch"), Step("ptrace_stop", settings["stops_per_call"]))
+        if event in ("exception", "page_exception"):
+            return (Step("exception"), Step("ptrace_stop", settings["stops_per_fault"]))
+        if event in ("pte_map", "pte_unmap", "pte_change", "pte_protect"):
+            return (Step("host_map", note="one mapping of the host process"),)
+        if event == "first_touch":
+            return (Step("host_map", note="mapped anew in the child"),)
+        if event == "pte_clear":
+            return (Step("pte_copy"),)
+        if event == "address_space_switch":
+            return (Step("host_switch"),)
+        if event == "tlb_flush":
+            return (Step("host_map"),)
+        if event == "root_switch":
+            return ()
+        if event in ("timer_program", "ipi_send", "halt", "doorbell", "port_io", "mmio_access"):
+            return (Step("null", note="a host call"),)
+        if event == "interrupt":
+            return (Step("interrupt"), Step("ptrace_stop", 1, note="a signal to the tracer"))
+        if event == "device_kick":
+            return (Step("null", note="a host call for the I/O"), Step("device_kick", 1, size))
+        return None
+
+
+_FILES = {"stat": 1, "open_close": 2, "create": 3, "delete": 1, "fork_exec": 4, "fork_shell": 12}
+_TREE = {"fork_wait": "fork_maps", "fork_exec": "exec_maps", "fork_shell": "exec_maps", "map_unmap": "map_calls"}
+
+
+class Sentry(LayerKind):
+    """gVisor."""
+
+    name = "gvisor"
+    role = "kernel"
+    needs = frozenset({"linux"})
+    provides = frozenset({"system"})
+    parameters = {
+        "platform": exact(2, "stops/call", "ptrace: 2 stops a call; 0 for the platforms without tracing"),
+        "gofer": exact(1, "switch", "paths are the file server's; 0 where the files live in the Sentry"),
+        "fork_maps": assumed(100, "calls", "mappings of a child's host address space"),
+        "exec_maps": assumed(300, "calls", "mappings of a new image's host address space"),
+        "map_calls": assumed(10, "calls", "host calls to change mappings, through the program's stub"),
+    }
+
+    def handle(self, event: str, size: int, settings: Settings) -> Iterable[Step] | None:
+        """Every call goes to the Sentry; memory is the host's."""
+        known = EVENTS.get(event)
+        if known is None or known.interface != "system":
+            return None
+        if event in ("thread_switch", "wakeup", "wakeup_remote", "timer_tick", "idle", "context_switch"):
+            return self._switches(event, settings)
+        return list(self._serve(event, size, settings))
+
+    def _switches(self, event: str, settings: Settings) -> Iterable[Step] | None:
+        if event == "context_switch":
+            return (Step("context_switch"), Step("host_switch", note="another host process"))
+        return None
+
+    def _serve(self, event: str, size: int, settings: Settings) -> Iterator[Step]:
+        calls = EVENTS[event].system_calls
+        yield from self._enter(calls, settings)
+        if event in ("read", "write", "pipe_write", "pipe_read"):
+            yield Step("copy_from_file" if event in ("read", "write") else "copy_pipe", size)
+        if event in ("page_fault", "copy_fault", "protection_fault"):
+            yield Step(event, note="the host's fault, on the Sentry's memory")
+            yield Step("sentry_call", note="the Sentry maps the page")
+        if event in _FILES and settings.on("gofer"):
+            yield Step("gofer_call", _FILES[event])
+        if event in _TREE:
+            yield Step("host_map", settings[_TREE[event]])
+        if event in ("fork_wait", "fork_exec", "fork_shell"):
+            yield Step(event, note="the host's process behind it")
+        if event in ("file_io", "packet_send", "packet_receive"):
+            yield Step(event, 1, size, note="the host's own I/O")
+
+    def _enter(self, calls: int, settings: Settings) -> Iterator[Step]:
+        if not calls:
+            return
+        stops = settings["platform"]
+        yield Step("ptrace_stop", calls * stops) if stops else Step("sentry_switch", calls)
+        yield Step("sentry_call", calls)
+
+
+LAYER_KINDS.register("uml")(UserModeMachine())
+LAYER_KINDS.register("gvisor")(Sentry())
