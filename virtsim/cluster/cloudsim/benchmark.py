@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
 from virtsim.cluster.cloudsim.consolidation import Consolidation, Move
 from virtsim.cluster.cloudsim.detectors import DETECTORS, make_detector
@@ -21,6 +20,7 @@ from virtsim.cluster.cloudsim.setup import (
     START_S,
     STEP_S,
     VM_BANDWIDTH_KBIT,
+    Floats,
     Machines,
     Servers,
 )
@@ -72,8 +72,8 @@ class Benchmark:
 
     Parameters
     ----------
-    percent : ndarray of uint8, shape (VMs, 288)
-        CPU use of each VM every 5 minutes, percent.
+    use : ndarray, shape (VMs, 288)
+        CPU use of each VM every 5 minutes, as a share of its speed.
     policy : str
         See :func:`split_policy`.
     hosts : int
@@ -91,7 +91,7 @@ class Benchmark:
 
     def __init__(
         self,
-        percent: NDArray[np.uint8],
+        use: Floats,
         policy: str = "lr-mmt",
         hosts: int = 800,
         quirks: Quirks | None = None,
@@ -101,8 +101,8 @@ class Benchmark:
         detector, selection, parameter = split_policy(policy)
         streams = Streams(seed)
         if not self.quirks.file_order:
-            percent = streams.generator("traces", "order").permutation(percent, axis=0)
-        self.state = State(Servers.reference(hosts), Machines.reference(percent))
+            use = streams.generator("traces", "order").permutation(use, axis=0)
+        self.state = State(Servers.reference(hosts), Machines.reference(use))
         self.ledger = Ledger(self.state, self.quirks, always_full=detector == "npa")
         self.consolidation: Consolidation | None = None
         if detector not in STATIC_POLICIES:

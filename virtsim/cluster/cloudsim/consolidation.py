@@ -10,7 +10,7 @@ from virtsim.cluster.cloudsim.columns import Columns, Tentative
 from virtsim.cluster.cloudsim.detectors import Detector, Mask
 from virtsim.cluster.cloudsim.quirks import Quirks
 from virtsim.cluster.cloudsim.selection import Selection
-from virtsim.cluster.cloudsim.setup import Floats, Integers
+from virtsim.cluster.cloudsim.setup import LOAD, SIZE, Floats, Integers
 from virtsim.cluster.cloudsim.state import State
 
 Move = tuple[int, int]
@@ -47,7 +47,7 @@ class Consolidation:
         order = np.argsort(state.slot_host, kind="stable")
         self._vms_by_host = state.slot_vm[order]
         self._starts = np.searchsorted(state.slot_host[order], np.arange(state.n_hosts + 1))
-        tentative = Tentative(state)
+        tentative = Tentative(state, self.detector)
         moves = self._relieve(over, tentative, measured) if over.any() else []
         moves += self._empty(over, share, tentative, measured, moves, time_s)
         self.moved_at[[vm for vm, _ in moves]] = time_s
@@ -77,25 +77,17 @@ class Consolidation:
             if column >= 0:
                 columns.add(column, vm)
                 moves.append((vm, int(hosts[column])))
-        tentative.take(columns)
-        self._take_detector_sums(columns)
+        columns.keep()
         return moves
 
     def _candidates(self, over: Mask, tentative: Tentative, wanted: int) -> Integers:
         """Hosts in use, and of the empty ones of each type as many as could be needed: they are all alike."""
-        in_use = (tentative.size > 0) | (tentative.load != 0)
+        in_use = (tentative.sums[SIZE] > 0) | (tentative.sums[LOAD] != 0)
         chosen = in_use & ~over
         kind = self.state.servers.kind
         for one in range(int(kind.max()) + 1):
             chosen[np.flatnonzero(~in_use & ~over & (kind == one))[:wanted]] = True
         return np.flatnonzero(chosen)
-
-    def _take_detector_sums(self, columns: Columns) -> None:
-        """Let the detector's sums per host follow the moves made so far."""
-        detector = self.detector
-        for name, per_column in (("host_predicted", "sums"), ("host_known", "knowns"), ("windows", "columns")):
-            if hasattr(detector, per_column):
-                getattr(detector, name)[columns.host] = getattr(detector, per_column)
 
     def _empty(
         self, over: Mask, share: Floats, tentative: Tentative, measured: Floats, earlier: list[Move], time_s: float
@@ -115,7 +107,7 @@ class Consolidation:
             vms = self._vms_on(host) + received.get(host, [])
             if not self.quirks.thrashing and (time_s - self.moved_at[vms] < SETTLING_S).any():
                 continue
-            columns.free[column_of[host]] = -1.0
+            columns.close(column_of[host])
             targets = self._place_all(vms, columns)
             done.update(host for _, host in targets)
             moves += targets

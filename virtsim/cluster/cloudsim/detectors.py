@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from virtsim.cluster.cloudsim.setup import WINDOW, Floats, Integers
+from virtsim.cluster.cloudsim.setup import ASKED, KNOWN, PREDICTED, WINDOW, Floats, Integers
 from virtsim.cluster.cloudsim.state import State
 from virtsim.core.errors import SpecError
 
@@ -23,6 +23,8 @@ Mask = NDArray[np.bool_]
 FALLBACK = 0.7
 REGRESSION_SAMPLES = 10
 STATISTIC_SAMPLES = 12
+# Predictions this close to the limit are computed again, in the reference's order of operations.
+_NEARLY = 1e-9
 
 
 class Detector:
@@ -62,9 +64,13 @@ class Detector:
             asked += request
         return bool(asked / float(self.state.servers.total[host]) > threshold)
 
-    def open(self, hosts: Integers, asked: Floats) -> None:
-        """Take ``hosts`` as candidates; their present requests are ``asked``."""
-        self.asked = asked[hosts]
+    def vm_sums(self) -> tuple[Floats | float, Floats | float]:
+        """What a VM adds to the detector's two sums per host."""
+        return 0.0, 0.0
+
+    def open(self, hosts: Integers, table: Floats) -> None:
+        """Take ``hosts`` as candidates; ``table`` has their sums, and changes as VMs are placed."""
+        self.asked, self.sums, self.known_count = table[ASKED], table[PREDICTED], table[KNOWN]
         self.total = self.state.servers.total[hosts]
 
     def fires_with(self, vm: int) -> Mask:
@@ -74,13 +80,12 @@ class Detector:
 
     def add(self, column: int, vm: int) -> Any:
         """Put ``vm`` on a candidate; returns what :meth:`restore` needs."""
-        before = self.asked[column]
-        self.asked[column] = before + self.state.request[vm]
-        return before
 
     def restore(self, column: int, before: Any) -> None:
         """Undo :meth:`add`."""
-        self.asked[column] = before
+
+    def keep(self, hosts: Integers) -> None:
+        """Let what was placed on the candidates stay."""
 
 
 class Regression(Detector):
@@ -104,15 +109,16 @@ class Regression(Detector):
         self.predicted = (state.window[:, REGRESSION_SAMPLES - 1 :: -1] @ self.gain) * state.machines.mips
         self.known = (state.window[:, REGRESSION_SAMPLES - 1 :] != 0).any(axis=1)
 
+    def vm_sums(self) -> tuple[Floats | float, Floats | float]:
+        return self.predicted, self.known.astype(float)
+
     def firing(self) -> Mask:
         state = self.state
         n, host, vm = state.n_hosts, state.slot_host, state.slot_vm
         known = np.bincount(host[self.known[vm]], minlength=n) > 0
-        self.host_known = known
-        self.host_predicted = np.bincount(host, self.predicted[vm], minlength=n)
-        scaled = self.parameter * self.host_predicted / state.servers.total
+        scaled = self.parameter * np.bincount(host, self.predicted[vm], minlength=n) / state.servers.total
         mask: Mask = np.where(known, scaled >= 1, state.asked / state.servers.total > FALLBACK)
-        for h in np.flatnonzero(known & (np.abs(scaled - 1) < 1e-9)).tolist():
+        for h in np.flatnonzero(known & (np.abs(scaled - 1) < _NEARLY)).tolist():
             mask[h] = self.fires(vm[host == h].tolist(), h)
         return mask
 
@@ -121,34 +127,22 @@ class Regression(Detector):
             return self._above(vms, host, FALLBACK)
         total = float(self.state.servers.total[host])
         scaled = self.parameter * float(self.predicted[vms].sum()) / total
-        if abs(scaled - 1) < 1e-9:
+        if abs(scaled - 1) < _NEARLY:
             values = _host_window(self.state, vms, host)[REGRESSION_SAMPLES - 1 :: -1]
             scaled = self.parameter * (_line(values.tolist()) if self.weights is None else float(values @ self.gain))
         return bool(scaled >= 1)
 
-    def open(self, hosts: Integers, asked: Floats) -> None:
-        super().open(hosts, asked)
-        self.sums = self.host_predicted[hosts]
+    def open(self, hosts: Integers, table: Floats) -> None:
+        super().open(hosts, table)
         self.limits = self.total / self.parameter
-        self.knowns = self.host_known[hosts]
-        self.all_known = bool(self.knowns.all())
+        self.all_known = bool((self.known_count > 0).all())
 
     def fires_with(self, vm: int) -> Mask:
         mask: Mask = self.sums + self.predicted[vm] >= self.limits
         if not (self.all_known or self.known[vm]):
             fallback = (self.asked + self.state.request[vm]) / self.total > FALLBACK
-            mask = np.where(self.knowns, mask, fallback)
+            mask = np.where(self.known_count > 0, mask, fallback)
         return mask
-
-    def add(self, column: int, vm: int) -> Any:
-        before = (super().add(column, vm), self.sums[column], self.knowns[column])
-        self.sums[column] += self.predicted[vm]
-        self.knowns[column] |= self.known[vm]
-        return before
-
-    def restore(self, column: int, before: Any) -> None:
-        super().restore(column, before[0])
-        self.sums[column], self.knowns[column] = before[1], before[2]
 
 
 class WindowStatistic(Detector):
@@ -185,8 +179,8 @@ class WindowStatistic(Detector):
         window = _host_window(self.state, vms, host)
         return bool(self.over(window[None, :], np.array([asked / float(self.state.servers.total[host])]))[0])
 
-    def open(self, hosts: Integers, asked: Floats) -> None:
-        super().open(hosts, asked)
+    def open(self, hosts: Integers, table: Floats) -> None:
+        super().open(hosts, table)
         self.columns = self.windows[hosts]
 
     def fires_with(self, vm: int) -> Mask:
@@ -199,13 +193,15 @@ class WindowStatistic(Detector):
         return self.over(windows, (self.asked[columns] + state.request[vm]) / total)
 
     def add(self, column: int, vm: int) -> Any:
-        before = (super().add(column, vm), self.columns[column].copy())
+        before = self.columns[column].copy()
         self.columns[column] += self.state.window[vm] * self.state.machines.mips[vm] / self.total[column]
         return before
 
     def restore(self, column: int, before: Any) -> None:
-        super().restore(column, before[0])
-        self.columns[column] = before[1]
+        self.columns[column] = before
+
+    def keep(self, hosts: Integers) -> None:
+        self.windows[hosts] = self.columns
 
 
 class MedianDeviation(WindowStatistic):

@@ -32,6 +32,10 @@ VM_BANDWIDTH_KBIT = 100_000
 #: MB that half a server's link carries in a second.
 MIGRATION_MB_PER_S = SERVER_BANDWIDTH_KBIT / (2 * 8000)
 
+#: Rows of a decision's tables: what a host has, and what a VM adds to it.
+ROWS = 7
+FREE, LOAD, ASKED, SIZE, MEMORY, PREDICTED, KNOWN = range(ROWS)
+
 # Knots of the power curves: 0, 10, ..., 100 %, and one beyond so that exactly 100 % has a right neighbour.
 _KNOTS = 12
 
@@ -93,14 +97,14 @@ class Machines:
     bucket: Integers
 
     @classmethod
-    def reference(cls, percent: NDArray[np.uint8]) -> Machines:
-        """One VM a row of ``percent``; types come in four blocks of equal length."""
-        n, samples = percent.shape
+    def reference(cls, use: Floats) -> Machines:
+        """One VM a row of ``use``; types come in four blocks of equal length."""
+        n, samples = use.shape
         if samples != int(LIMIT_S / STEP_S):
             raise SpecError("traces", f"the reference rules need a day of 288 samples a VM, not {samples}")
         kind = np.arange(n) // -(-n // 4)
         trace = np.empty((n, samples + 1))
-        trace[:, :-1] = percent / 100.0
+        trace[:, :-1] = use
         trace[:, -1] = trace[:, -2]
         bucket = np.array([_hash_bits(f"2-{i}") for i in range(n)], dtype=np.int64)
         return cls(np.array(VM_MIPS)[kind], np.array(VM_MEMORY_MB)[kind], trace, bucket)
