@@ -134,7 +134,7 @@ def test_explanations_name_layers_counts_costs_and_sources():
     assert "22 × copy_fault" in text
     assert "measured: getppid in a loop, 2026" in text
     html = NATIVE.explain("page_fault", HOST)._repr_html_()
-    assert html.count("<tr>") == 5
+    assert html.count("<tr>") == 7
     assert "exception" in str(NATIVE.explain("page_fault"))
 
 
