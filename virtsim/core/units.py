@@ -105,11 +105,7 @@ def parse_cpu_max(text: str) -> tuple[int, int]:
     The kernel's own limits hold: quota at least 1 ms, period 1 ms to 1 s.
     """
     if text.strip().endswith("%"):
-        try:
-            percent = Decimal(text.strip()[:-1])
-            quota_ns, period_ns = int(percent * NS_PER_MS), 100 * NS_PER_MS
-        except ArithmeticError:
-            raise ValueError(f"{text[:40]!r} is not a percentage; write '30ms/100ms' or '30%'") from None
+        quota_ns, period_ns = _whole(text, {"%": NS_PER_MS}, "percentage", "30%"), 100 * NS_PER_MS
     else:
         quota, slash, period = text.partition("/")
         if not slash:
