@@ -255,9 +255,13 @@ class FairQueue:
     # -- joining and leaving --------------------------------------------------------------------------------
 
     def join(self, entity: Entity, initial: bool = False) -> None:
-        """Put an entity on the queue that was not on it."""
+        """Put an entity on the queue that was not on it.
+
+        It may still be the running one there: a group whose last task has just blocked is joined by another.
+        """
         self.place(entity, initial)
-        self.insert(entity)
+        if entity is not self.current:
+            self.insert(entity)
         self.total_load += entity.load
         self.queued += 1
         entity.on_queue = True

@@ -1,0 +1,168 @@
+"""Exact timelines on one CPU, in integers, without costs."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.scheduling.conftest import MS, add, hog, job
+from virtsim.scheduling.bandwidth import Bandwidth
+from virtsim.scheduling.heart import Heart
+from virtsim.scheduling.program import Code, Program
+from virtsim.scheduling.settings import SchedulingCosts
+from virtsim.scheduling.weight import NICE_0_LOAD, group_load, nice_load
+
+
+def turns(seen, name):
+    """Lengths of a task's turns, ms, the first and the last left out."""
+    lengths = [(b[0] - a[0]) / MS for a, b in zip(seen, seen[1:], strict=False) if a[2] == name]
+    return lengths[1:-1]
+
+
+def test_equal_hogs_take_turns_of_one_tick(switches):
+    heart = Heart(1)
+    seen = switches(heart)
+    for name in "ab":
+        add(heart, name, hog())
+    heart.advance(40 * MS)
+    assert [(time // MS, name) for time, _, name in seen] == [(4 * i, "ab"[i % 2]) for i in range(11)]
+
+
+@pytest.mark.parametrize(
+    ("weights", "expected"),
+    [((200, 100), {8.0, 4.0}), ((400, 100), {16.0, 4.0}), ((100, 100, 100), {4.0})],
+    ids=["2:1 is 8 ms / 4 ms", "4:1 is 16 ms / 4 ms", "three equal: one tick each"],
+)
+def test_turns_are_whole_ticks_in_the_ratio_of_the_weights(switches, weights, expected):
+    heart = Heart(1)
+    seen = switches(heart)
+    for i, weight in enumerate(weights):
+        group = heart.add_group(f"g{i}", heart.root, group_load(weight), heart.root.cpus)
+        add(heart, f"t{i}", hog(), group=group)
+    heart.advance(2_000 * MS)
+    lengths = [length for i in range(len(weights)) for length in turns(seen, f"t{i}")]
+    assert {round(length, 3) for length in lengths} <= expected | {length * 0.5 for length in expected} | {4.0}
+    assert max(lengths) == max(expected)
+
+
+def test_nice_5_gets_335_of_1359(switches):
+    heart = Heart(1)
+    normal, nice = add(heart, "n", hog(), load=nice_load(0)), add(heart, "p", hog(), load=nice_load(5))
+    heart.advance(10_000 * MS)
+    assert normal.cpu_time_ns + nice.cpu_time_ns == 10_000 * MS
+    assert normal.cpu_time_ns / nice.cpu_time_ns == pytest.approx(1024 / 335, rel=0.005)
+
+
+def test_a_quota_of_3_in_10_ms_runs_4_and_owes_1(switches):
+    """Ticks are 4 ms: the hog overruns its 3 ms, and the debt is paid from the next refill."""
+    heart = Heart(1)
+    seen = switches(heart)
+    bandwidth = Bandwidth(3 * MS, 10 * MS, 0, 5 * MS, phase_ns=0)
+    group = heart.add_group("q", heart.root, group_load(100), heart.root.cpus, bandwidth)
+    task = add(heart, "t", hog(), group=group)
+    heart.advance(1_000 * MS)
+    lengths = {round(length) for length in turns(seen, "t")}
+    assert lengths <= {2, 4}, "whole ticks, or from the refill to the tick"
+    assert abs(task.cpu_time_ns - 300 * MS) <= 4 * MS
+    assert bandwidth.periods == 100
+    assert bandwidth.throttled_periods >= 98
+
+
+def test_a_sleeper_preempts_a_hog_at_once_or_at_the_tick(switches):
+    """A wake-up finds the hog protected for its first 1.4 ms; whether that happens depends on the phase alone."""
+    early, late = (_wakeup_latencies(phase) for phase in (0, 1 * MS))
+    assert early == {0}
+    assert late == {0, 3 * MS}
+
+
+def _wakeup_latencies(phase_ns):
+    heart = Heart(1, tick_phase_ns=phase_ns + 50_000)
+    task = add(heart, "p", job(1 * MS, 10 * MS))
+    add(heart, "h", hog())
+    heart.advance(1_000 * MS)
+    histogram = task.histograms[0]
+    assert histogram.count == 99
+    low, high = histogram.min_ns - 50_000, histogram.max_ns - 50_000
+    return {low, high}
+
+
+def test_a_context_switch_is_paid_by_the_task_that_comes(switches):
+    heart = Heart(1, costs=SchedulingCosts(switch_ns=1000))
+    program = Program()
+    program.emit(Code.CPU, 5_000)
+    program.emit(Code.EXIT)
+    task = add(heart, "t", program)
+    heart.advance(MS)
+    assert (task.end_ns, task.cpu_time_ns) == (6_000, 6_000)
+
+
+def test_a_pipe_full_of_messages_blocks_its_writer():
+    heart = Heart(1)
+    space, data = heart.add_semaphore(4, wake_at=2), heart.add_semaphore()
+    writer, reader = Program(), Program()
+    for code, target in ((Code.WAIT, space), (Code.POST, data)) * 8:
+        writer.emit(code, target)
+    writer.emit(Code.EXIT)
+    for code, target in ((Code.WAIT, data), (Code.CPU, 1000), (Code.POST, space)) * 8:
+        reader.emit(code, target)
+    reader.emit(Code.EXIT)
+    first, second = add(heart, "w", writer), add(heart, "r", reader)
+    heart.advance(MS)
+    assert (first.voluntary, second.end_ns) == (1, 8_000)
+
+
+def test_a_contended_lock_passes_in_order():
+    heart = Heart(1)
+    lock = heart.add_lock()
+    program = Program()
+    for _ in range(3):
+        program.emit(Code.LOCK, lock)
+        program.emit(Code.CPU, 6 * MS)
+        program.emit(Code.UNLOCK, lock)
+    program.emit(Code.EXIT)
+    tasks = [add(heart, name, program) for name in "abc"]
+    heart.advance(200 * MS)
+    assert sum(task.cpu_time_ns for task in tasks) == 54 * MS
+    assert max(task.end_ns for task in tasks) == 54 * MS
+
+
+def test_a_forked_child_runs_where_it_is_idle():
+    heart = Heart(2)
+    program = Program()
+    child = Program()
+    child.emit(Code.CPU, 1000)
+    child.emit(Code.EXIT)
+    program.children.append(child)
+    program.emit(Code.FORK_WAIT, 0)
+    program.emit(Code.EXIT)
+    task = add(heart, "p", program)
+    heart.advance(MS)
+    assert (task.end_ns, task.children_ns, task.cpu_time_ns) == (1000, 1000, 0)
+
+
+def test_a_task_that_sleeps_with_debt_stays_queued_until_it_is_eligible():
+    heart = Heart(1)
+    program = Program()
+    program.emit(Code.CPU, 3 * MS)
+    program.emit(Code.SLEEP, 100 * MS)
+    program.emit(Code.EXIT)
+    debtor = add(heart, "d", program, slack_ns=1)
+    add(heart, "h", hog())
+    heart.advance(3 * MS + 1)
+    assert debtor.delayed
+    assert debtor.on_queue
+    heart.advance(12 * MS)
+    assert not debtor.on_queue
+    assert debtor.vlag <= 0
+
+
+def test_idle_time_and_running_time_fill_every_cpu():
+    heart = Heart(2)
+    add(heart, "p", job(2 * MS, 10 * MS), cpus={0}, load=NICE_0_LOAD)
+    add(heart, "h", hog(), cpus={1}, start=30 * MS)
+    heart.advance(1_000 * MS)
+    busy = [0, 0]
+    for task in heart.tasks:
+        busy[task.cpu] += task.cpu_time_ns
+    for cpu in heart.cpus:
+        idle = cpu.idle_ns + (heart.now_ns - cpu.idle_since_ns if cpu.current is None else 0)
+        assert busy[cpu.number] + idle == heart.now_ns
