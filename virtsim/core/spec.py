@@ -127,6 +127,15 @@ def add_quantity(kind: type, parse: Callable[[str], Any], show: Callable[[Any], 
     _QUANTITIES[kind] = Quantity(parse, show)
 
 
+_PATTERNS: dict[str, str] = {}
+
+
+def explain_pattern(pattern: str, meaning: str) -> str:
+    """Let errors say ``meaning`` where a text does not match ``pattern``; gives the pattern back."""
+    _PATTERNS[pattern] = meaning
+    return pattern
+
+
 def _decode_quantity(kind: type, raw: Any) -> Any:
     quantity = _QUANTITIES.get(kind)
     if quantity is None:
@@ -241,8 +250,11 @@ def _spec_error(message: str, prefix: str, cause: BaseException | None) -> SpecE
         path = f"{path}.{inner}" if path and inner and not inner.startswith("[") else path + inner
     missing = re.fullmatch(r"Object (?:missing required|contains unknown) field `(.*)`", reason, re.DOTALL)
     if missing:
-        path = f"{path}.{missing[1]}" if path else missing[1]
+        path = ".".join(filter(None, (path, missing[1] or "''")))
         reason = "the field is required" if "missing" in reason else "there is no such field; check its spelling"
+    for pattern, meaning in _PATTERNS.items():
+        if reason == f"Expected `str` matching regex {pattern!r}":
+            reason = f"expected {meaning}"
     return SpecError(f"{prefix}{_printable(path or 'document')}", _printable(reason))
 
 

@@ -11,11 +11,15 @@ from typing import Annotated, Literal, Union
 
 from msgspec import Meta
 
-from virtsim.core.spec import Duration, Size, Spec
+from virtsim.core.spec import Duration, Size, Spec, explain_pattern
 from virtsim.workload.arrivals import Arrivals
 from virtsim.workload.draw import Draw
 
-Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$(?!\n)")]
+NAME_PATTERN = explain_pattern(
+    r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$(?!\n)",
+    "a name: 1 to 63 letters, digits, '_', '.' or '-', the first a letter or digit",
+)
+Name = Annotated[str, Meta(pattern=NAME_PATTERN)]
 Count = Annotated[int, Meta(ge=1, le=10**12)]
 Pages = Annotated[int, Meta(ge=1, le=2**22)]
 Body = Annotated[list["Operation"], Meta(min_length=1, max_length=1000)]
