@@ -146,7 +146,11 @@ def _decode_quantity(kind: type, raw: Any) -> Any:
 
 
 def _encode_quantity(value: Any) -> str:
-    return _QUANTITIES[type(value)].show(value)
+    quantity = _QUANTITIES.get(type(value))
+    if quantity is None:
+        shown = _printable(repr(value))[:40]
+        raise SpecError("", f"{shown} is a {type(value).__name__}, which no spec holds; give text, a number or a spec")
+    return quantity.show(value)
 
 
 def _quantity_of(hint: Any) -> type | None:
@@ -188,7 +192,18 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
             except (ValueError, TypeError) as problem:
                 raise SpecError(name, str(problem)) from None
             msgspec.structs.force_setattr(self, name, made)
-        self._check()
+        try:
+            self._check()
+        except (AttributeError, TypeError) as problem:
+            raise self._wrong_type(problem) from None
+
+    def _wrong_type(self, problem: Exception) -> SpecError:
+        """A field made in Python is not what it should be: the strict reader knows which."""
+        try:
+            from_builtins(self.to_builtins(), type(self))
+        except SpecError as found:
+            return found
+        return SpecError(type(self).__name__, str(problem))
 
     def _check(self) -> None:
         """Rules between fields; raises ``ValueError`` or :class:`SpecError` with the field's path."""

@@ -72,7 +72,7 @@ def as_builtins(value: Any, path: str) -> Any:
         raise SpecError(path, f"{value} is not a finite number")
     try:
         return msgspec.json.decode(encode_json(value))
-    except (TypeError, KeyError, ValueError):
+    except (TypeError, ValueError):
         raise SpecError(
             path, f"a {type(value).__name__} cannot stand in a scenario; give text, a number or a spec"
         ) from None

@@ -95,7 +95,7 @@ def _described(simulate: Simulate | None) -> str:
 def _written(value: Any) -> str:
     try:
         return encode_json(value).decode()
-    except (TypeError, KeyError):
+    except (TypeError, ValueError):
         return repr(value)
 
 
