@@ -23,6 +23,7 @@ TABLES = {
     "mutexes": "mutex",
     "queues": "queue",
     "writes": "write",
+    "periods": "period",
     "snapshots": "snapshot",
     "histograms": "histogram",
     "requests": "request",
@@ -88,7 +89,7 @@ class Plan:
         for table, struct in TABLES.items():
             for i, row in enumerate(self.rows[table]):
                 image.write(struct, places[table] + i * layout().sizes[struct], row)
-        image.cells[words_at:texts_at] = np.array(self._words, dtype=np.uint64).view(np.int64) if self._words else 0
+        image.cells[words_at:texts_at] = np.array(self._words, dtype=np.int64)
         image.memory[texts_at * WORD : texts_at * WORD + len(self._texts)] = bytes(self._texts)
         header: dict[str, Any] = dict(self.header)
         for table in TABLES:

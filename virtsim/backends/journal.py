@@ -24,6 +24,9 @@ from virtsim.core.errors import BackendUnavailable
 
 _TMPFS_MAGIC = 0x01021994
 
+#: Names of this process's runs that are still going on.
+_active: set[str] = set()
+
 
 class Owner(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A process, recognisable even when its number is used again.
@@ -147,6 +150,7 @@ class Entry:
             ) from None
 
     def __enter__(self) -> Self:
+        _active.add(self.name)
         self.save()
         self.scratch.mkdir(mode=0o700)
         return self
@@ -154,8 +158,11 @@ class Entry:
     def __exit__(
         self, kind: type[BaseException] | None, problem: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if _remove(self.record):
-            self._file.unlink(missing_ok=True)
+        try:
+            if _remove(self.record):
+                self._file.unlink(missing_ok=True)
+        finally:
+            _active.discard(self.name)
 
 
 def _remove(record: Record) -> bool:
@@ -178,7 +185,7 @@ def _entries() -> Iterator[tuple[Path, Record]]:
 
 
 def clean() -> list[str]:
-    """Remove what runs of dead owners left behind.
+    """Remove what runs that were killed left behind, and nothing of runs that are going on.
 
     Returns
     -------
@@ -187,12 +194,17 @@ def clean() -> list[str]:
     """
     cleaned = []
     for file, record in _entries():
-        if record.owner.dead and _remove(record):
+        if _abandoned(file, record) and _remove(record):
             file.unlink(missing_ok=True)
             cleaned.append(file.stem)
     return cleaned
 
 
 def left_behind() -> list[str]:
-    """Names of runs whose owners are dead and whose remains are still there."""
-    return [file.stem for file, record in _entries() if record.owner.dead]
+    """Names of runs that are over and whose remains are still there."""
+    return [file.stem for file, record in _entries() if _abandoned(file, record)]
+
+
+def _abandoned(file: Path, record: Record) -> bool:
+    """By a dead owner, or by ourselves, when even the clean-up of a run was interrupted."""
+    return record.owner.dead or (record.owner == Owner.this() and file.stem not in _active)

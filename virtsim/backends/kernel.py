@@ -6,6 +6,8 @@ import gzip
 import os
 import platform
 import re
+import subprocess
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +20,14 @@ _SYSCTLS = (
 )
 
 
-def facts() -> dict[str, Any]:
-    """Kernel, processor and scheduler, as far as they can be read; what cannot is left out."""
+def facts(runner: Path) -> dict[str, Any]:
+    """Kernel, processor and scheduler, as far as they can be read; what cannot is left out.
+
+    Parameters
+    ----------
+    runner : Path
+        The compiled runner, which looks into debugfs in a mount namespace of its own.
+    """
     found: dict[str, Any] = {
         "release": os.uname().release,
         "version": os.uname().version,
@@ -33,14 +41,28 @@ def facts() -> dict[str, Any]:
         "timer_slack_ns": _number(_read("/proc/self/timerslack_ns")),
         "cpu_governor": _read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
         "bpf_jit": _number(_read("/proc/sys/net/core/bpf_jit_enable")),
-        "base_slice_ns": _number(_read("/sys/kernel/debug/sched/base_slice_ns")),
-        "scheduler_features": _read("/sys/kernel/debug/sched/features"),
+        "cpu_mhz": _cpu_mhz(),
         "preemption": _chosen(_read("/sys/kernel/debug/sched/preempt")),
     }
+    found |= scheduler(runner)
     found |= {name: _number(_read(f"/proc/sys/kernel/{name}")) for name in _SYSCTLS}
     return {name: value for name, value in found.items() if value not in (None, "")}
 
 
+@cache
+def scheduler(runner: Path) -> dict[str, str]:
+    """Settings of the scheduler from the head of its ``sched/debug``; empty where that is out of reach."""
+    done = subprocess.run([runner, "scheduler"], capture_output=True, text=True, check=False)
+    settings = re.findall(r"^\s*\.(sysctl_\w+)\s*:\s*(\S.*)$", done.stdout, re.MULTILINE)
+    return {name.removeprefix("sysctl_"): value.strip() for name, value in settings}
+
+
+def _cpu_mhz() -> float | None:
+    match = re.search(r"^cpu MHz\s*: ([0-9.]+)$", _read("/proc/cpuinfo"), re.MULTILINE)
+    return float(match[1]) if match else None
+
+
+@cache
 def tick_rate() -> int | None:
     """The kernel's HZ, from its configuration; None where that is not published."""
     for file in (Path("/proc/config.gz"), Path(f"/boot/config-{os.uname().release}")):

@@ -206,6 +206,9 @@ class _Observation:
             for write in writes:
                 texts = {"path": plan.text(write.path), "text": plan.text(write.text)}
                 plan.add("writes", phase=constants[f"WRITE_{phase}"], **texts)
+        for path, limits in groups.limited:
+            statistics = plan.text(self.cgroups.counters(path)["cpu.stat"])
+            plan.add("periods", statistics=statistics, period_ns=limits.cpu_max.period_ns if limits.cpu_max else 0)
         self._plan_snapshot(plan, "", "stat", Path("/proc/stat"))
         for path in groups.paths:
             for name, file in self.cgroups.counters(path).items():
@@ -277,7 +280,7 @@ class _Observation:
         window_ns = header("stopped_ns")
         measured = self._noise(report, window_ns, limits)
         manifest: dict[str, Any] = {
-            "kernel": kernel.facts(),
+            "kernel": kernel.facts(self.runner.path),
             "noise": noise.as_manifest(measured, limits, 1, window_ns),
             "runner": {
                 "digest": self.runner.digest,
@@ -296,6 +299,7 @@ class _Observation:
                 "controllers": sorted(self.cgroups.controllers),
                 "native_leaves": list(report.groups.leaves),
                 "clamped_quotas": report.groups.clamped,
+                "period_phase_ns": report.period_phases_ns(),
                 "cpu_time_ns": report.accounts[report.groups.top]["cpu_time_ns"],
             },
         }

@@ -95,6 +95,16 @@ class Report:
         records += [GuestRecord(guest=name, **self.accounts[path]) for name, path in self.groups.of_group.items()]
         return records
 
+    def period_phases_ns(self) -> dict[str, int]:
+        """When the first bandwidth period after time 0 begins, ns, by group; see the runner's supervisor.c."""
+        phases = {}
+        for i, (path, _) in enumerate(self.groups.limited):
+            row = self.image.row("periods", i)
+            if row["boundary_ns"]:
+                since_ns = row["boundary_ns"] - self.image.header("released_ns")
+                phases[path.removeprefix(f"{self.groups.top}/")] = since_ns % row["period_ns"]
+        return phases
+
     # ---- Tasks ----
 
     @property

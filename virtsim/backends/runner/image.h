@@ -147,6 +147,8 @@ struct header {
     int64_t queues_count;
     int64_t writes_at;
     int64_t writes_count;
+    int64_t periods_at;
+    int64_t periods_count;
     int64_t snapshots_at;
     int64_t snapshots_count;
     int64_t words_at;
@@ -306,6 +308,14 @@ struct write {
     int64_t phase;
     int64_t path; /* text */
     int64_t text; /* text */
+};
+
+/* A group with a bandwidth limit. */
+struct period {
+    int64_t statistics; /* text: its cpu.stat */
+    int64_t period_ns;
+    int64_t before;      /* report: nr_periods when the limit was set */
+    int64_t boundary_ns; /* report: a moment at which a period began, host's CLOCK_MONOTONIC; 0: not seen */
 };
 
 struct snapshot {

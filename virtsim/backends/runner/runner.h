@@ -24,6 +24,7 @@ extern char *image; /* the mapped block; the macros below find their way in it *
 #define MUTEXES TABLE(mutex, mutexes)
 #define QUEUES TABLE(queue, queues)
 #define WRITES TABLE(write, writes)
+#define PERIODS TABLE(period, periods)
 #define SNAPSHOTS TABLE(snapshot, snapshots)
 #define HISTOGRAMS TABLE(histogram, histograms)
 #define REQUESTS TABLE(request, requests)

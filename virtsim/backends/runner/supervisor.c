@@ -191,6 +191,52 @@ static bool do_writes(enum write_phase phase)
     return true;
 }
 
+/* ---- Bandwidth periods ---- */
+
+/* Linux starts the period timer of each group at a random phase (init_cfs_bandwidth() in
+ * kernel/sched/fair.c), while the first quota is there at once: a run of n periods would get a random part
+ * of a quota more or less. So the phases are found, by watching nr_periods, and the release is put on the
+ * beginning of a period of the first limited group; those of the others are reported. */
+#define LOOK_EVERY_NS 20000
+#define BEFORE_BOUNDARY_NS 3000000
+
+static int64_t periods_so_far(const struct period *p)
+{
+    char text[4096];
+    const char *found;
+    if (read_text(AT_FDCWD, TEXT(p->statistics), text, sizeof text) < 0 || (found = strstr(text, "nr_periods ")) == NULL)
+        return NONE;
+    return strtoll(found + strlen("nr_periods "), NULL, 10);
+}
+
+static void find_boundaries(void)
+{
+    struct timespec pause = timespec_of(LOOK_EVERY_NS);
+    int64_t give_up_ns = clock_ns(CLOCK_MONOTONIC), unseen = HEADER->periods_count;
+    for (int64_t i = 0; i < HEADER->periods_count; i++) {
+        int64_t two_ns = clock_ns(CLOCK_MONOTONIC) + 2 * PERIODS[i].period_ns;
+        give_up_ns = two_ns > give_up_ns ? two_ns : give_up_ns;
+    }
+    while (unseen > 0 && clock_ns(CLOCK_MONOTONIC) < give_up_ns) {
+        for (struct period *p = PERIODS; p < PERIODS + HEADER->periods_count; p++)
+            if (p->boundary_ns == 0 && periods_so_far(p) > p->before) {
+                p->boundary_ns = clock_ns(CLOCK_MONOTONIC);
+                unseen--;
+            }
+        nanosleep(&pause, NULL);
+    }
+}
+
+/* The next beginning of a period that leaves time for the last preparations; or now. */
+static int64_t good_moment_ns(void)
+{
+    int64_t earliest_ns = clock_ns(CLOCK_MONOTONIC) + BEFORE_BOUNDARY_NS;
+    if (HEADER->periods_count == 0 || PERIODS[0].boundary_ns == 0)
+        return 0;
+    int64_t whole = (earliest_ns - PERIODS[0].boundary_ns) / PERIODS[0].period_ns + 1;
+    return PERIODS[0].boundary_ns + whole * PERIODS[0].period_ns;
+}
+
 /* ---- The run ---- */
 
 static bool prepare_release(void)
@@ -203,20 +249,31 @@ static bool prepare_release(void)
     for (int64_t i = 0; i < HEADER->processes_count; i++)
         if (alive(&PROCESSES[i]))
             usage_before(own_proc, &PROCESSES[i]);
+    for (struct period *p = PERIODS; p < PERIODS + HEADER->periods_count; p++)
+        p->before = periods_so_far(p);
     if (!do_writes(WRITE_BEFORE_RELEASE))
         return false;
+    find_boundaries();
+    return true;
+}
+
+/* The accounts at time 0. */
+static void open_accounts(void)
+{
     for (int64_t i = 0; i < HEADER->processes_count; i++)
         if (alive(&PROCESSES[i]))
             PROCESSES[i].cpu_before_ns = cpu_clock_ns(&PROCESSES[i]);
     take_snapshots(false);
-    return true;
+    if (HEADER->timeline == TIMELINE_KERNEL)
+        trace_begin();
 }
 
 static void release(void)
 {
     struct header *h = HEADER;
-    if (h->timeline == TIMELINE_KERNEL)
-        trace_begin();
+    struct timespec moment = timespec_of(good_moment_ns());
+    open_accounts();
+    clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &moment, NULL);
     h->released_ns = clock_ns(CLOCK_MONOTONIC);
     __atomic_store_n(&h->go, 1, __ATOMIC_SEQ_CST);
     futex_wake(&h->go, INT_MAX);
