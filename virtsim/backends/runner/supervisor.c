@@ -303,7 +303,7 @@ static void stop(void)
     struct header *h = HEADER;
     int64_t begin_ns = clock_ns(CLOCK_MONOTONIC);
     h->stopped_ns = begin_ns - h->released_ns;
-    h->late_ns = h->stopped_ns - h->duration_ns;
+    h->late_ns = h->stopped_ns > h->duration_ns ? h->stopped_ns - h->duration_ns : 0;
     for (int64_t i = 0; i < h->processes_count; i++) {
         struct process *p = &PROCESSES[i];
         int64_t cpu_ns = alive(p) ? cpu_clock_ns(p) : 0;
