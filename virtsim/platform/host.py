@@ -125,6 +125,8 @@ class Timing(Spec, frozen=True, kw_only=True):
     ----------
     timer_latency : Parameter, ns
         From a timer's expiry (slack included) until its task is runnable, on a busy CPU.
+    timer_latency_quantiles : list of int, ns
+        Evenly spaced quantiles of the same, ascending; the single value stands for all if empty.
     wakeup_same_cpu : Parameter, ns
         From waking a task until it can be switched to on the waker's own CPU.
     wakeup_idle_cpu : Parameter, ns
@@ -138,6 +140,7 @@ class Timing(Spec, frozen=True, kw_only=True):
     """
 
     timer_latency: Parameter
+    timer_latency_quantiles: Annotated[list[Annotated[int, Meta(ge=0)]], Meta(max_length=1000)] = []
     wakeup_same_cpu: Parameter
     wakeup_idle_cpu: Parameter
     idle_exit: Parameter
@@ -146,7 +149,9 @@ class Timing(Spec, frozen=True, kw_only=True):
 
     def _check(self) -> None:
         for name in self.__struct_fields__:
-            parameter: Parameter = getattr(self, name)
+            parameter = getattr(self, name)
+            if not isinstance(parameter, Parameter):
+                continue
             if parameter.unit != "ns":
                 raise SpecError(f"{name}.unit", f"must be 'ns', not {parameter.unit!r}")
             if parameter.value is not None and parameter.value < 0:
@@ -272,7 +277,7 @@ def load_host(name: str | os.PathLike[str]) -> HostCard:
     if isinstance(name, os.PathLike):
         return load_toml(Path(name), HostCard)
     if name == "this" and not this_card().is_file():
-        card = _reference_card()
+        card = reference_card()
         warnings.warn(
             f"this machine has not been calibrated, so the shipped card {card.name!r} is used; "
             "run `virtsim calibrate` for prices of this machine",
@@ -291,7 +296,7 @@ def _load(path: Path, stamp: int) -> HostCard:
     return load_toml(path, HostCard)
 
 
-def _reference_card() -> HostCard:
+def reference_card() -> HostCard:
     """The shipped card whose kernel is nearest to the running one: same scheduler, then version."""
     running = _version(platform.release())
     fair = "eevdf" if running >= (6, 6) or not running else "cfs"

@@ -182,6 +182,9 @@ _MONITOR = {
     "host_map": Primitive(
         "ns", "monitor", "Change one mapping in the host address space of a user-space kernel's program."
     ),
+    "host_copy": Primitive(
+        "ns", "monitor", "Carry one entry of a page table that is copied or dropped over to the host address space."
+    ),
     "host_switch": Primitive("ns", "monitor", "Let another host address space run on behalf of a user-space kernel."),
     "api_call": Primitive("ns", "monitor", "Translate one call of a foreign programming interface in the process."),
     "api_server_call": Primitive("ns", "monitor", "One request to the server process of a translated interface."),

@@ -9,8 +9,9 @@ code runs slower because indirect branches and returns look up the cache:
 
     kernel work = kernel_slowdown * native kernel work
 
-Translation itself costs ``translate_instruction`` for each kernel instruction executed for the first time.
-Devices are modelled in the monitor or, for the share ``device_in_host``, by the host that the monitor
+Translation itself costs ``translate_instruction`` for each kernel instruction executed for the first time;
+new user code costs nothing.
+Devices are modelled in the monitor (a call-out) or, for the share ``device_in_host``, by the host that the monitor
 runs on: the layer below gets a ``device_access``.
 
 Limits of validity: one slow-down for all kernel code, though it depends on how often code returns.
@@ -45,11 +46,12 @@ _RULES: dict[str, tuple[Step, ...]] = {
     "cr_write": (Step("bt_inline"),),
     "rdtsc": (Step("bt_inline"),),
     "interrupt_flag": (Step("bt_inline"),),
+    "full_return": (Step("bt_callout", note="IRET"),),
     "timer_program": (Step("bt_callout"),),
     "ipi_send": (Step("bt_callout"), Step("ipi_send")),
     "halt": (Step("bt_callout"), Step("host_wait")),
     "interrupt": (Step("host_interrupt"), Step("event_inject")),
-    "new_code": (Step("translate_instruction"),),
+    "new_kernel_code": (Step("translate_instruction"),),
 }
 
 
@@ -78,7 +80,7 @@ class BinaryTranslation(LayerKind):
             return _RULES[event]
         if event in ("port_io", "mmio_access", "doorbell"):
             outside = settings["device_in_host"]
-            steps = (Step("bt_callout"), Step("device_model", 1 - outside), Step("device_access", outside))
+            steps = (Step("bt_callout"), Step("device_access", outside))
             return [step for step in steps if step.times]
         primitive = PRIMITIVES.get(event)
         if primitive is not None and primitive.group == "kernel":

@@ -76,7 +76,7 @@ class Emulator(LayerKind):
             return (Step("call_return", settings["internal_calls"], note="a function of the emulator"),)
         if event in _FACTOR:
             return (Step(event, settings[_FACTOR[event]], note="emulated"),)
-        if event == "new_code":
+        if event in ("new_code", "new_kernel_code"):
             return (Step("translate_instruction"),)
         if event in ("port_io", "mmio_access", "doorbell"):
             return (Step("device_model"),)

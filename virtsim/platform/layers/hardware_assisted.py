@@ -11,9 +11,9 @@ multiplication of exits under nesting is therefore a result of the expansion, no
 
 Memory: with *nested paging* a TLB miss walks two dimensions, ``n*m + n + m`` references for ``n`` guest and
 ``m`` host levels; page faults and page-table writes of the guest are its own business. With *shadow
-paging* every page fault exits, writes to page tables in use are traced (each exits) or, untraced, are
-brought up to date later, address-space switches exit, and pages used first in a new address space cause
-hidden faults.
+paging* every page fault exits; writes to page tables in use are traced (each exits) or, untraced, are
+brought up to date later (an entry made present by a hidden fault at its first use); address-space switches
+exit; pages used first in a new address space cause hidden faults.
 
 Limits of validity: exits have a mean cost a class; pollution of caches by the monitor is in the measured
 prices, and grows under nesting only by ``handler_slowdown``.
@@ -40,7 +40,7 @@ _ALWAYS: dict[str, tuple[Step, ...]] = {
     "vmcall": (),
 }
 
-#: Work on writes to page tables under shadow paging.
+#: Work on writes to page tables under shadow paging, where they are traced.
 _TRACED = {
     "pte_map": "shadow_map",
     "pte_unmap": "shadow_unmap",
@@ -76,6 +76,9 @@ class HardwareAssisted(LayerKind):
         "vmcs_reads": assumed(0, "1/exit", "contained in exit_dispatch unless the card separates them"),
         "vmcs_writes": assumed(0, "1/exit", "contained in exit_dispatch unless the card separates them"),
         "handler_slowdown": exact(1, "1", "a monitor on the bare machine"),
+        "other_exits": assumed(
+            0, "1/exit", "privileged instructions of the monitor in an exit, contained in exit_dispatch"
+        ),
         "userspace_msrs": assumed(0, "1/exit", "contained in userspace_exit unless the card separates them"),
         "userspace_vmcs": assumed(0, "1/exit", "contained in userspace_exit unless the card separates them"),
         "msr_exits": exact(1, "switch", _SWITCH),
@@ -103,6 +106,7 @@ class HardwareAssisted(LayerKind):
             Step("vmcs_read", times * settings["vmcs_reads"]),
             Step("vmcs_write", times * settings["vmcs_writes"]),
             Step("exit_dispatch", times * settings["handler_slowdown"]),
+            Step("msr_access", times * settings["other_exits"], note="the monitor's own registers"),
             *(step._replace(times=times * step.times) for step in work),
             Step("vm_entry", times),
         ]
@@ -187,7 +191,7 @@ class HardwareAssisted(LayerKind):
 
     def _shadowed(self, event: str, settings: Settings) -> list[Step] | None:
         if event == "page_exception":
-            return self.exit(settings, Step("shadow_walk", note="find out whose fault it is"))
+            return self.exit(settings, Step("shadow_walk", note="find out whose fault it is"), Step("event_inject"))
         if event == "first_touch":
             return self.exit(settings, Step("shadow_walk"), note="hidden fault")
         if event in ("address_space_switch", "root_switch"):
@@ -197,6 +201,9 @@ class HardwareAssisted(LayerKind):
         if event in _TRACED:
             if settings.on("traced"):
                 return self.exit(settings, Step(_TRACED[event], note="traced write"))
+            if event == "pte_map":
+                hidden = self.exit(settings, Step("shadow_walk"), note="hidden fault at the first use")
+                return [Step("pte_write"), *hidden]
             return [Step("pte_write"), Step("shadow_sync", note="brought up to date later")]
         return None
 

@@ -65,6 +65,7 @@ def _protection_fault(size: int, settings: Settings) -> Iterator[Step]:
     yield from _fault(settings)
     yield Step("fault_reflect")
     yield from _enter(1, settings, "sigreturn")
+    yield Step("full_return")
 
 
 def _fork(size: int, settings: Settings) -> Iterator[Step]:
@@ -74,7 +75,7 @@ def _fork(size: int, settings: Settings) -> Iterator[Step]:
     yield Step("page_table", settings["table_pages"], note="the child's page tables")
     yield Step("pte_protect", settings["fork_protects"], note="the parent's writable pages")
     yield Step("pte_fill", settings["fork_pages"], note="the child's copy")
-    yield Step("pte_clear", settings["fork_pages"], note="at the child's exit")
+    yield Step("pte_clear", settings["child_pages"], note="at the child's exit")
     yield here("copy_fault", settings["fork_faults"], note="pages written by parent or child")
     yield Step("first_touch", settings["fork_touched"], note="pages the child and its kernel use")
     yield here("context_switch", 2, note="to the child and back")
@@ -143,7 +144,7 @@ _RULES: dict[str, Rule] = {
     "futex_wake": _call(Step("futex_wake_service")),
     "futex_wait": _call(Step("futex_wait_service")),
     "signal_install": _call(Step("signal_install_service")),
-    "signal": _call(Step("signal_delivery"), calls=2),
+    "signal": _call(Step("signal_delivery"), Step("full_return"), calls=2),
     "timer_sleep": _call(Step("timer_arm"), Step("timer_program")),
     "context_switch": _fixed(Step("task_switch"), Step("address_space_switch")),
     "thread_switch": _fixed(Step("task_switch")),
@@ -167,15 +168,22 @@ class Linux(LayerKind):
         "paravirtual": exact(0, "switch", "a property of the stack"),
         "kpti": exact(0, "switch", "a property of the stack"),
         "table_pages": assumed(5, "pages", "one page table for text, data, libraries and stack, and their directory"),
-        "fork_pages": assumed(120, "pages", "resident pages of a small dynamically linked program"),
-        "fork_protects": assumed(20, "pages", "anonymous pages of such a program (25 counted on Linux 6.18)"),
+        "fork_pages": assumed(
+            25, "pages", "anonymous pages of a small dynamic program, copied at a fork; counted on Linux 6.18"
+        ),
+        "fork_protects": assumed(20, "pages", "those of them that were writable in the parent"),
         "fork_faults": assumed(22, "faults", "20 in the child and 2 in the parent, counted on Linux 6.18"),
+        "child_pages": assumed(59, "pages", "resident pages of such a child at its exit, counted on Linux 6.18"),
         "fork_touched": assumed(60, "pages", "what child and kernel use between the child's start and its exit"),
-        "exec_pages": assumed(60, "pages", "resident pages of a small dynamically linked program"),
+        "exec_pages": assumed(
+            270, "pages", "resident pages of a small dynamic program at its exit, counted on Linux 6.18"
+        ),
         "exec_faults": assumed(50, "faults", "70 less the fork's 20, counted on Linux 6.18"),
         "exec_touched": assumed(60, "pages", "as for a fork"),
         "exec_instructions": assumed(20000, "instructions", "start-up code of program and linker"),
-        "shell_pages": assumed(150, "pages", "resident pages of a shell"),
+        "shell_pages": assumed(
+            150, "pages", "what a shell has resident more than a small program, counted on Linux 6.18"
+        ),
         "shell_faults": assumed(60, "faults", "a small shell that starts a program, counted on Linux 6.18"),
         "shell_calls": assumed(60, "calls", "start-up of a shell"),
         "interrupts_per_packet": assumed(1.0, "1/packet", "one completion interrupt a packet, no coalescing"),

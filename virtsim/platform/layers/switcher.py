@@ -56,6 +56,13 @@ class Switcher(HardwareAssisted):
     def _on_msr_access(self, size: int, settings: Settings) -> list[Step]:
         return self.trapped(settings, Step("msr_emulate"))
 
+    def _on_full_return(self, size: int, settings: Settings) -> list[Step]:
+        return self.exit(settings)
+
+    def _on_page_exception(self, size: int, settings: Settings) -> list[Step]:
+        walk = self.exit(settings, Step("shadow_walk", note="find out whose fault it is"))
+        return walk + self.exit(settings, Step("exception_reflect", note="handed to the guest's kernel"))
+
     def _on_mode_switch(self, size: int, settings: Settings) -> list[Step]:
         if settings.on("direct_switch"):
             return [Step("mode_switch"), Step("pvm_direct")]

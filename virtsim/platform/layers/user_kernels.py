@@ -47,12 +47,12 @@ class UserModeMachine(LayerKind):
             return (Step("mode_switch"), Step("ptrace_stop", settings["stops_per_call"]))
         if event in ("exception", "page_exception"):
             return (Step("exception"), Step("ptrace_stop", settings["stops_per_fault"]))
-        if event in ("pte_map", "pte_unmap", "pte_change", "pte_protect"):
+        if event in ("pte_map", "pte_unmap", "pte_change"):
             return (Step("host_map", note="one mapping of the host process"),)
-        if event == "first_touch":
-            return (Step("host_map", note="mapped anew in the child"),)
-        if event == "pte_clear":
-            return (Step("pte_copy"),)
+        if event in ("pte_protect", "pte_fill", "pte_clear"):
+            return (Step("pte_copy"), Step("host_copy", note="the host's mapping follows"))
+        if event == "full_return":
+            return (Step("ptrace_stop", note="all registers are set by the tracer"),)
         if event == "address_space_switch":
             return (Step("host_switch"),)
         if event == "tlb_flush":

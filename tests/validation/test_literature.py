@@ -1,0 +1,166 @@
+"""Published results: what was fitted is not predicted, nothing is dropped, and the predictions hold."""
+
+import math
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from virtsim.core.data import models_folder
+from virtsim.core.errors import SpecError
+from virtsim.platform.host import load_host
+from virtsim.platform.primitives import PRIMITIVES
+from virtsim.validation.literature import (
+    Paper,
+    _spearman,
+    load_mix,
+    load_paper,
+    validate_literature,
+    validate_paper,
+)
+from virtsim.validation.literature_fit import calibration_rows, fit_prices
+
+PAPERS = sorted(path.stem for path in (models_folder() / "literature").glob("*.toml"))
+
+
+@pytest.fixture(scope="module")
+def report():
+    return validate_literature(PAPERS)
+
+
+def test_every_value_of_every_row_is_reported(report):
+    values = sum(len(row.published) for name in PAPERS for row in load_paper(name).rows)
+    assert len(report.results) == values
+    assert {r.use for r in report.results} == {"base", "calibration", "prediction"}
+
+
+@pytest.mark.parametrize("name", PAPERS)
+def test_the_shipped_host_card_is_what_the_calibration_rows_give(name):
+    paper = load_paper(name)
+    host = load_host(paper.host)
+    fitted = fit_prices(paper, host)
+    assert set(host.prices) == set(fitted)
+    for primitive, parameter in fitted.items():
+        assert host.prices[primitive].value == pytest.approx(parameter.value, rel=1e-4, abs=1e-9), primitive
+        assert host.prices[primitive].unit == PRIMITIVES[primitive].unit
+
+
+@settings(max_examples=5)
+@given(factor=st.floats(0.2, 5.0))
+@pytest.mark.parametrize("name", PAPERS)
+def test_predictions_do_not_depend_on_the_values_they_are_compared_with(name, factor):
+    paper = load_paper(name)
+    rows = []
+    for row in paper.rows:
+        known = {paper.base, *row.calibration}
+        rows.append(row.replace(published={s: v if s in known else v * factor for s, v in row.published.items()}))
+    changed = paper.replace(rows=rows)
+    host = load_host(paper.host)
+    before, after = validate_paper(paper, host).results, validate_paper(changed, host).results
+    assert [r.predicted for r in before] == [r.predicted for r in after]
+    assert {k: p.value for k, p in fit_prices(paper, host).items()} == {
+        k: p.value for k, p in fit_prices(changed, host).items()
+    }
+
+
+@pytest.mark.parametrize("name", PAPERS)
+def test_prices_are_fitted_to_micro_rows_only(name):
+    for row, stack in calibration_rows(load_paper(name)):
+        assert row.level == "micro"
+        assert stack in row.calibration
+
+
+def test_a_miss_of_more_than_a_quarter_says_why(report):
+    for r in report.predictions():
+        if abs(r.error) > 0.25:
+            assert r.why, f"{r.paper} {r.benchmark} {r.stack} misses by {r.error:+.0%} without a reason"
+
+
+def test_application_results_follow_from_micro_costs(report):
+    errors = sorted(abs(r.error) for r in report.predictions("macro"))
+    print(f"macro: n = {len(errors)}, median {report.median_error('macro'):.1%}, largest {errors[-1]:.0%}")
+    assert report.median_error("macro") <= 0.10
+    assert report.median_error("macro", "xen-2003") <= 0.10
+
+
+def test_latencies_of_lmbench_follow_from_a_few_of_them(report):
+    tables = {"xen-2003": ("table 3", "table 4", "table 5"), "pvm-2023": ("table 3", "table 4")}
+    errors = sorted(abs(r.error) for r in report.predictions() if r.where in tables.get(r.paper, ()))
+    median = errors[len(errors) // 2]
+    print(f"lmbench: n = {len(errors)}, median {median:.1%}, largest {errors[-1]:.0%}")
+    assert len(errors) > 60
+    assert median <= 0.10
+
+
+def test_architectures_are_ordered_as_published(report):
+    right, total = report.orderings()
+    print(f"{right} of {total} pairs that differ by more than 10 % are in the published order")
+    assert total > 150
+    assert right / total >= 0.95
+    assert report.rank_correlation() > 0.9
+
+
+def test_nested_cpuid_is_an_outcome(report):
+    nested = next(r for r in report.results if r.benchmark == "cpuid" and r.stack == "nested")
+    assert nested.use == "prediction"
+    assert nested.predicted == pytest.approx(58_000, rel=0.10)
+
+
+def test_forkwait_with_hardware_assistance_follows_from_binary_translation(report):
+    row = next(r for r in report.results if r.benchmark == "forkwait" and r.stack == "vt")
+    assert row.use == "prediction"
+    assert row.predicted == pytest.approx(106.4, rel=0.15)
+
+
+def _paper(**changes):
+    data = load_paper("turtles-2010").to_builtins()
+    data["rows"] = [dict(row) for row in data["rows"]]
+    for path, value in changes.items():
+        index, field = path.split("__")
+        data["rows"][int(index[1:])][field] = value
+    return Paper.from_builtins(data, "paper.toml")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"r3__calibration": ["guest"]}, "rows[3].calibration: prices are not fitted to macro rows"),
+        ({"r0__calibration": ["L7"]}, "calibration: no value is published for 'L7'"),
+        ({"r0__published": {"guest": 1.0}, "r0__calibration": []}, "the base stack 'native' has no value"),
+        ({"r0__published": {"native": 1.0, "sparc": 2.0}, "r0__calibration": []}, "published.sparc: no such stack"),
+        ({"r0__scaled": "instructions/cpuid"}, None),
+        ({"r0__scaled": "instructions/cpuid", "r0__calibration": []}, "a scale is fitted to exactly one stack"),
+        ({"r1__benchmark": "cpuid", "r1__where": "section 4.3, figure 10"}, "calibration or prediction, not both"),
+    ],
+)
+def test_a_row_that_is_both_or_neither_is_refused(changes, message):
+    if message is None:
+        assert _paper(**changes)
+        return
+    with pytest.raises(SpecError) as caught:
+        _paper(**changes)
+    assert message in str(caught.value)
+
+
+def test_unknown_papers_and_mixes_list_the_known_ones():
+    with pytest.raises(SpecError, match=r"no paper is called 'xen-2004'; did you mean 'xen-2003'\?"):
+        load_paper("xen-2004")
+    with pytest.raises(SpecError, match="no mix is called 'nul'; known: null_call"):
+        load_mix("lmbench/nul")
+
+
+def test_rank_correlation_handles_ties_and_reversal():
+    assert _spearman([1, 2, 3], [10, 20, 30]) == pytest.approx(1.0)
+    assert _spearman([1, 2, 3], [3, 2, 1]) == pytest.approx(-1.0)
+    assert _spearman([1, 1, 2], [5, 5, 9]) == pytest.approx(1.0)
+    assert math.isnan(_spearman([1, 1, 1], [1, 2, 3]))
+
+
+def test_the_report_reads_as_text_as_a_table_and_as_a_frame(report):
+    text = str(report)
+    assert "xen-2003 · Linux build" in text
+    assert "rank correlation" in text
+    assert report._repr_html_().count("<tr>") == 1 + sum(r.use != "base" for r in report.results)
+    frame = report.to_frame()
+    assert list(frame.columns[:3]) == ["paper", "benchmark", "where"]
+    assert len(frame) == len(report.results)

@@ -1,0 +1,130 @@
+"""Host cards of published machines: prices fitted to the calibration rows of a paper, and to nothing else.
+
+The cost of a row is linear in the prices, so the fit is a bounded least-squares problem in relative errors,
+with a weak prior that keeps what the rows do not determine near an assumption:
+
+    minimise  sum_i ((A p - b)_i / (s * b_i))^2  +  sum_j ((p_j - q_j) / (t * q_j))^2,    p >= 0
+
+with ``s`` = 2 % (rounding of published tables), ``t`` = 100 % and ``q`` the reference card's prices times the
+paper's ``prior`` factor. The 90 % intervals are those of the linear-Gaussian posterior.
+
+References
+----------
+C. L. Lawson, R. J. Hanson, *Solving Least Squares Problems*, SIAM, 1995, chapters 23 and 25.
+"""
+
+from __future__ import annotations
+
+import math
+
+from virtsim.core.errors import SpecError
+from virtsim.core.parameter import Parameter
+from virtsim.platform.expand import design_row
+from virtsim.platform.host import HostCard, load_host
+from virtsim.platform.primitives import PRIMITIVES
+from virtsim.validation.literature import Paper, Row, load_mix, mix_totals, paper_stack, unit_ns
+
+ROW_SD = 0.02
+PRIOR_SD = 1.0
+REFERENCE = "epyc-guest-linux-6.18"
+_Z90 = 1.6449
+
+
+def calibration_rows(paper: Paper) -> list[tuple[Row, str]]:
+    """Pairs of row and stack that the prices are fitted to: all of level micro, none of them predicted."""
+    pairs = []
+    for i, row in enumerate(paper.rows):
+        if row.level != "micro" or row.scaled:
+            continue
+        if row.rate or row.per_second:
+            raise SpecError(f"{paper.name}: rows[{i}]", "prices are fitted to times, not to rates")
+        pairs += [(row, stack) for stack in row.calibration]
+    return pairs
+
+
+def fit_prices(paper: Paper, frame: HostCard) -> dict[str, Parameter]:
+    """Prices of a paper's machine.
+
+    Parameters
+    ----------
+    paper : Paper
+        Its calibration rows.
+    frame : HostCard
+        The machine's clock and shape; its prices are not used.
+
+    Returns
+    -------
+    dict of str to Parameter
+        Every primitive: fitted, given by the paper, or assumed.
+    """
+    import numpy as np
+    from scipy.optimize import lsq_linear
+
+    reference = load_host(REFERENCE)
+    names = [name for name in PRIMITIVES if name in reference.prices or name in paper.given]
+    prior = np.array([_prior(name, paper, reference) for name in names])
+    rows = calibration_rows(paper)
+    design = np.array([design_row(mix_totals(load_mix(row.fixed), paper_stack(paper, s)), names) for row, s in rows])
+    target = np.array([unit_ns(row, row.published[s], frame) / row.times for row, s in rows])
+    fixed = np.array([name in paper.given for name in names])
+    free = ~fixed
+    weighted = design / (ROW_SD * target[:, None])
+    left = np.vstack([weighted[:, free] * prior[free], np.eye(int(free.sum())) / PRIOR_SD])
+    right = np.concatenate([1 / ROW_SD - weighted[:, fixed] @ prior[fixed], np.ones(int(free.sum())) / PRIOR_SD])
+    solution = lsq_linear(left, right, bounds=(0.0, np.inf), method="bvls", tol=1e-12)
+    spread = np.sqrt(np.diag(np.linalg.inv(left.T @ left)))
+    used = np.abs(design).sum(axis=0) > 0
+    prices = dict(paper.given)
+    for j, name in enumerate(np.array(names)[free]):
+        prices[str(name)] = _fitted(str(name), solution.x[j], spread[j], prior[free][j], bool(used[free][j]), paper)
+    return {name: prices[name] for name in names}
+
+
+def _prior(name: str, paper: Paper, reference: HostCard) -> float:
+    given = paper.given.get(name) or paper.assumed.get(name)
+    if given is not None:
+        return given.known(f"{paper.name}: {name}")
+    return max(reference.price(name), 1e-6) * paper.prior
+
+
+def _fitted(name: str, factor: float, spread: float, prior: float, used: bool, paper: Paper) -> Parameter:
+    value = _round(factor * prior)
+    if not used and name in paper.assumed:
+        return paper.assumed[name]
+    if not used:
+        return Parameter(
+            value=value,
+            unit=PRIMITIVES[name].unit,
+            low=_round(value / 3),
+            high=_round(value * 3),
+            source=f"assumed: {paper.prior:g} times that of {REFERENCE}; no row of the paper depends on it",
+            date="2026",
+            status="assumed",
+        )
+    half = _Z90 * spread * prior
+    weak = spread > 0.5 * PRIOR_SD
+    how = "assumed, hardly determined by the" if weak else "fit: least squares on"
+    return Parameter(
+        value=value,
+        unit=PRIMITIVES[name].unit,
+        low=_round(max(0.0, value - half)),
+        high=_round(value + half),
+        source=f"{how} calibration rows of {paper.title}",
+        date=_year(paper.title),
+        status="assumed" if weak else "published",
+    )
+
+
+def _year(title: str) -> str:
+    years = [word.strip("(),.;") for word in title.split() if word.strip("(),.;").isdecimal()]
+    return next((year for year in reversed(years) if len(year) == 4), "2026")
+
+
+def _round(value: float) -> float:
+    return float(f"{value:.6g}") if math.isfinite(value) else value
+
+
+def fit_host(paper: Paper) -> HostCard:
+    """The paper's host card with freshly fitted prices."""
+    frame = load_host(paper.host)
+    return frame.replace(prices=fit_prices(paper, frame))
