@@ -60,7 +60,7 @@ class PowerCard(Spec, frozen=True, kw_only=True):
     def _check(self) -> None:
         if any(low > high for low, high in zip(self.watts, self.watts[1:])):
             raise SpecError("watts", "power must not fall as the load grows")
-        if not 0 < self.watts[-1]:
+        if not self.watts[-1] > 0:
             raise SpecError("watts", "a server at full load draws more than 0 W")
 
     @property

@@ -98,5 +98,7 @@ def _row(
             raise SpecError(f"{path} line {line}", f"{names[field]!r} is {value:g}, which is out of range")
         values.append(value)
     if values[1] <= values[0]:
-        raise SpecError(f"{path} line {line}", f"the guest ends at {values[1]:g} s, not after its start {values[0]:g} s")
+        raise SpecError(
+            f"{path} line {line}", f"the guest ends at {values[1]:g} s, not after its start {values[0]:g} s"
+        )
     return (record[names["id"]], values[0], values[1], values[2], values[3], values[4])

@@ -57,7 +57,9 @@ class Traces:
         object.__setattr__(self, "use", use)
         n = len(self.guests)
         if use.ndim != 2 or use.shape[0] != n or n == 0 or use.shape[1] == 0:
-            raise SpecError("traces", f"need a row of samples for each of {n} guests, got an array of shape {use.shape}")
+            raise SpecError(
+                "traces", f"need a row of samples for each of {n} guests, got an array of shape {use.shape}"
+            )
         if not self.step_ns > 0:
             raise SpecError("traces", "the time between samples must be more than 0")
         _check_unique(self.guests)
@@ -126,9 +128,7 @@ class Traces:
     def _repr_html_(self) -> str:
         n, samples = self.use.shape
         mean = float(self.use.mean())
-        return (
-            f"<b>{self.name}</b>: {n} guests, {samples} samples every {self.step_ns / NS_PER_S:g} s, mean use {mean:.1%}"
-        )
+        return f"<b>{self.name}</b>: {n} guests, {samples} samples every {self.step_ns / NS_PER_S:g} s, mean use {mean:.1%}"
 
 
 def _check_unique(guests: list[str]) -> None:

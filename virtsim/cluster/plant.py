@@ -1,0 +1,275 @@
+"""What hosts and guests do between events: CPU shares, power, and the sums over time, exact on every change."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+import numpy as np
+
+from virtsim.cluster.fleet import GuestFleet, HostFleet
+from virtsim.cluster.policies.placement import watts_at
+from virtsim.cluster.policies.tables import CPU, MEMORY, Floats, Integers, Mask
+from virtsim.core.units import NS_PER_S
+
+# Shortages below this share of the demand are rounding.
+_ROUNDING = 1e-9
+
+
+class HostState(IntEnum):
+    """States of a host."""
+
+    ON = 0
+    ASLEEP = 1
+    OFF = 2
+    WAKING = 3
+    STOPPING = 4
+    FAILED = 5
+
+
+class Plant:
+    """The state of all hosts and guests, and what it has cost so far.
+
+    A host is *settled* before anything on it changes (its old rates are counted up to now) and *refreshed* after
+    everything at this instant has changed (its new rates are found). :meth:`touch` does the first and remembers to
+    do the second in :meth:`flush`.
+
+    Attributes
+    ----------
+    host_of : ndarray
+        Host of each guest that holds resources on one; -1 without.
+    running : ndarray of bool
+        Guests that run (those that start, wait or are paused do not).
+    work_asked, work_migrating, work_stolen, work_paging : ndarray, MI
+        Work that guests asked for, and lost: to their migration, to others on their host, and to paging.
+    """
+
+    def __init__(self, hosts: HostFleet, guests: GuestFleet, slowdown: float, penalty: float) -> None:
+        self.hosts, self.guests = hosts, guests
+        self.slowdown, self.penalty = slowdown, penalty
+        m, n = len(hosts.names), len(guests.names)
+        self.now = 0
+        self.state: Integers = np.full(m, HostState.OFF, dtype=np.int64)
+        self.on: list[dict[int, None]] = [{} for _ in range(m)]
+        self.host_of: Integers = np.full(n, -1, dtype=np.int64)
+        self.use, self.memory_use = np.zeros(n), np.ones(n)
+        self.running, self.copying, self.paused = np.zeros((3, n), dtype=bool)
+        self.speed_left = np.ones(n)
+        self.migration_mips = np.zeros(m)
+        self._since: Integers = np.zeros(m, dtype=np.int64)
+        self._dirty: set[int] = set()
+        self.watts = np.zeros(m)
+        self._asked, self._migrating, self._stolen, self._paging = np.zeros((4, n))
+        self._short, self._active = np.zeros((2, m), dtype=bool)
+        self.load = np.zeros(m)
+        self.energy_j, self.transition_j, self.on_s, self.active_s, self.short_s = np.zeros((5, m))
+        self.work_asked, self.work_migrating, self.work_stolen, self.work_paging = np.zeros((4, n))
+        self.refresh_all()
+
+    # -- counting -----------------------------------------------------------------------------------------
+
+    def touch(self, host: int) -> None:
+        """Announce a change on a host: count what was until now, and refresh it at the end of the instant."""
+        if host not in self._dirty:
+            self._dirty.add(host)
+            one = np.array([host])
+            self._settle(one, self._guests_on([host]))
+
+    def flush(self) -> None:
+        """Refresh what was touched."""
+        if self._dirty:
+            hosts = sorted(self._dirty)
+            self._dirty.clear()
+            self._refresh(np.array(hosts), self._guests_on(hosts))
+
+    def settle_all(self) -> None:
+        """Count everything up to now."""
+        self._settle(np.arange(len(self.state)), np.flatnonzero(self.host_of >= 0))
+
+    def refresh_all(self) -> None:
+        """Find all rates anew."""
+        self._dirty.clear()
+        self._refresh(np.arange(len(self.state)), np.flatnonzero(self.host_of >= 0))
+
+    def _guests_on(self, hosts: list[int]) -> Integers:
+        return np.array([guest for host in hosts for guest in self.on[host]], dtype=np.int64)
+
+    def _settle(self, hosts: Integers, guests: Integers) -> None:
+        passed = (self.now - self._since[hosts]) / NS_PER_S
+        if not passed.any():
+            return
+        joules = self.watts[hosts] * passed
+        self.energy_j[hosts] += joules
+        state = self.state[hosts]
+        self.transition_j[hosts] += joules * ((state == HostState.WAKING) | (state == HostState.STOPPING))
+        self.on_s[hosts] += passed * (state == HostState.ON)
+        self.active_s[hosts] += passed * self._active[hosts]
+        self.short_s[hosts] += passed * self._short[hosts]
+        passed = (self.now - self._since[self.host_of[guests]]) / NS_PER_S
+        self.work_asked[guests] += self._asked[guests] * passed
+        self.work_migrating[guests] += self._migrating[guests] * passed
+        self.work_stolen[guests] += self._stolen[guests] * passed
+        self.work_paging[guests] += self._paging[guests] * passed
+        self._since[hosts] = self.now
+
+    # -- shares -------------------------------------------------------------------------------------------
+
+    def demand(self, guests: Integers) -> Floats:
+        """Work that guests ask for now, MIPS."""
+        wanted: Floats = self.use[guests] * self.guests.limit[guests] * self.running[guests]
+        return wanted
+
+    def _refresh(self, hosts: Integers, guests: Integers) -> None:
+        fleet = self.guests
+        place = np.searchsorted(hosts, self.host_of[guests])
+        asked = self.demand(guests)
+        able = np.where(self.paused[guests], 0.0, np.where(self.copying[guests], 1 - self.slowdown, 1.0))
+        paged = self.speed_left[guests]
+        wanted = asked * able * paged
+        cost = wanted * fleet.factor[guests]
+        capacity = self.hosts.capacity[hosts, CPU] - self.migration_mips[hosts]
+        total = np.bincount(place, cost, minlength=len(hosts))
+        given = cost.copy()
+        for h in np.flatnonzero(total > capacity * (1 + _ROUNDING)).tolist():
+            here = np.flatnonzero(place == h)
+            kept = fleet.reserved[guests[here]] * fleet.factor[guests[here]]
+            given[here] = share_cpu(cost[here], kept, float(max(capacity[h], 0.0)))
+        done = given / fleet.factor[guests]
+        self._asked[guests] = asked
+        self._migrating[guests] = asked - asked * able
+        self._paging[guests] = asked * able - wanted
+        self._stolen[guests] = stolen = wanted - done
+        lost = np.bincount(place, stolen, minlength=len(hosts))
+        on = self.state[hosts] == HostState.ON
+        self._short[hosts] = on & (lost > _ROUNDING * np.maximum(total, 1.0))
+        self._active[hosts] = on & (np.bincount(place, minlength=len(hosts)) > 0)
+        used = np.bincount(place, given, minlength=len(hosts)) + self.migration_mips[hosts]
+        self.load[hosts] = np.minimum(used / self.hosts.capacity[hosts, CPU], 1.0)
+        self.watts[hosts] = self._power(hosts)
+
+    def _power(self, hosts: Integers) -> Floats:
+        state, fleet = self.state[hosts], self.hosts
+        curves = fleet.watts[hosts]
+        return np.select(
+            [
+                state == HostState.ON,
+                state == HostState.ASLEEP,
+                state == HostState.WAKING,
+                state == HostState.STOPPING,
+                state == HostState.OFF,
+            ],
+            [
+                watts_at(curves, self.load[hosts]),
+                fleet.asleep_watts[hosts],
+                curves[:, -1],
+                curves[:, 0],
+                fleet.off_watts[hosts],
+            ],
+            0.0,
+        )
+
+    # -- changes ------------------------------------------------------------------------------------------
+
+    def attach(self, guest: int, host: int) -> None:
+        """Give a guest a host."""
+        self.touch(host)
+        self.host_of[guest] = host
+        self.on[host][guest] = None
+
+    def detach(self, guest: int) -> None:
+        """Take a guest off its host."""
+        host = int(self.host_of[guest])
+        self.touch(host)
+        del self.on[host][guest]
+        self.host_of[guest] = -1
+
+    def set_state(self, host: int, state: HostState) -> None:
+        """Change the state of a host."""
+        self.touch(host)
+        self.state[host] = state
+
+    # -- memory -------------------------------------------------------------------------------------------
+
+    def press_memory(self, floor: float) -> tuple[list[int], float]:
+        """Take memory back where more is touched than a host has.
+
+        Guests with a balloon give memory in proportion to what they touch above ``floor``, and slow down by paging.
+        Where that is not enough, the guest that touches most is killed, and so on.
+
+        Returns
+        -------
+        killed : list of int
+            Guests that must go; their hosts are to be refreshed by the caller.
+        ballooned : float, bytes
+            Memory taken from guests.
+        """
+        fleet = self.guests
+        self.speed_left[:] = 1.0
+        placed = np.flatnonzero(self.host_of >= 0)
+        touched = self.touched(placed)
+        total = np.bincount(self.host_of[placed], touched, minlength=len(self.state))
+        killed: list[int] = []
+        ballooned = 0.0
+        for host in np.flatnonzero(total > self.hosts.capacity[:, MEMORY] * (1 + _ROUNDING)).tolist():
+            guests = np.array(list(self.on[host]), dtype=np.int64)
+            size = self.touched(guests)
+            spare = np.where(fleet.balloons[guests], np.maximum(size - floor * fleet.memory[guests], 0.0), 0.0)
+            while (excess := size.sum() - self.hosts.capacity[host, MEMORY]) > spare.sum() * (1 + _ROUNDING):
+                worst = int(size.argmax())
+                killed.append(int(guests[worst]))
+                guests, size, spare = (np.delete(a, worst) for a in (guests, size, spare))
+                if not guests.size:
+                    break
+            if guests.size and excess > 0:
+                part = spare * (excess / spare.sum()) / size
+                self.speed_left[guests] = 1 / (1 + self.penalty * part)
+                ballooned += float(excess)
+        return killed, ballooned
+
+    def touched(self, guests: Integers) -> Floats:
+        """Memory that guests touch, with their stack's, bytes."""
+        fleet = self.guests
+        extra = fleet.memory[guests] - fleet.own_memory[guests]
+        touched: Floats = extra + fleet.own_memory[guests] * self.memory_use[guests]
+        return touched
+
+    # -- views --------------------------------------------------------------------------------------------
+
+    def needs(self, guests: Integers) -> Floats:
+        """What must be kept for guests, shape (n, 2): CPU of the host, MIPS, and memory, bytes."""
+        fleet = self.guests
+        cpu = np.maximum(self.use[guests] * fleet.limit[guests], fleet.reserved[guests]) * fleet.factor[guests]
+        return np.stack([cpu, fleet.memory[guests]], axis=1)
+
+    def usable(self) -> Mask:
+        """Hosts that may take guests."""
+        mask: Mask = self.state != HostState.FAILED
+        return mask
+
+
+def share_cpu(wanted: Floats, kept: Floats, capacity: float) -> Floats:
+    """CPU of one host among guests that want more than it has: reservations first, the rest max-min fair.
+
+    Parameters
+    ----------
+    wanted, kept : ndarray, MIPS
+        What each asks for, and what is reserved for it.
+    capacity : float, MIPS
+        What there is.
+
+    Returns
+    -------
+    ndarray, MIPS
+        Given to each; the sum is the smaller of capacity and the sum of ``wanted``.
+    """
+    base = np.minimum(wanted, kept)
+    reserved = base.sum()
+    if reserved >= capacity:
+        return base * (capacity / reserved) if reserved > 0 else base
+    rest = wanted - base
+    left = capacity - reserved
+    order = np.argsort(rest, kind="stable")
+    given = np.zeros_like(rest)
+    for k, i in enumerate(order.tolist()):
+        given[i] = min(rest[i], left / (len(rest) - k))
+        left -= given[i]
+    return base + given

@@ -1,0 +1,274 @@
+"""What a policy sees: guests and hosts as arrays, and the answers it may give."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from virtsim.core.errors import ModelError, SpecError
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+Mask = NDArray[np.bool_]
+
+#: The two resources: CPU (MIPS) and memory (bytes).
+CPU, MEMORY = 0, 1
+# Sums of needs may exceed a capacity by rounding only.
+_ROUNDING = 1e-9
+
+
+@dataclass(frozen=True)
+class Guests:
+    """Guests to place.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Each once.
+    need : ndarray, shape (n, 2)
+        CPU, MIPS, and memory, bytes, that must be kept for each.
+    apart : sequence of str, optional
+        Anti-affinity: guests with the same word here never share a host; an empty word has no such rule.
+    together : sequence of str, optional
+        Affinity: guests with the same word prefer one host.
+    speed : ndarray, optional, MIPS
+        Speed of one virtual CPU: a host's cores must be at least as fast. 0 by default.
+    """
+
+    names: Sequence[str]
+    need: Floats
+    apart: Sequence[str] = ()
+    together: Sequence[str] = ()
+    speed: Floats = field(default_factory=lambda: np.zeros(0))
+
+    def __post_init__(self) -> None:
+        n = len(self.names)
+        object.__setattr__(self, "need", np.asarray(self.need, dtype=float).reshape(n, 2))
+        for name, default in (("apart", ("",) * n), ("together", ("",) * n)):
+            if not len(getattr(self, name)):
+                object.__setattr__(self, name, default)
+        if len(self.speed) == 0:
+            object.__setattr__(self, "speed", np.zeros(n))
+        bad = ~np.isfinite(self.need).all(axis=1) | (self.need < 0).any(axis=1)
+        if bad.any():
+            raise SpecError(f"guests[{self.names[int(bad.argmax())]!r}]", "needs are finite numbers, at least 0")
+        _unique(self.names, "guests")
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def rows(self, rows: Sequence[int]) -> Guests:
+        """Some of them, in the given order."""
+        index = list(rows)
+        return Guests(
+            [self.names[i] for i in index],
+            self.need[index],
+            [self.apart[i] for i in index],
+            [self.together[i] for i in index],
+            self.speed[index],
+        )
+
+
+@dataclass(frozen=True)
+class Hosts:
+    """Hosts to place on.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Each once.
+    capacity : ndarray, shape (m, 2)
+        CPU, MIPS, and memory, bytes.
+    used : ndarray, shape (m, 2), optional
+        What is kept for guests that are there already; nothing by default.
+    available : ndarray of bool, optional
+        Hosts that may take guests (a failed one may not); all by default.
+    running : ndarray of bool, optional
+        Hosts that are on; by default those where something is used.
+    watts : ndarray, shape (m, 11), optional
+        Power curves; a server of 100 W idle and 200 W full by default.
+    apart, together : sequence of frozenset of str, optional
+        The words of the guests that are there already.
+    speed : ndarray, optional, MIPS
+        Speed of one core; no limit by default.
+    """
+
+    names: Sequence[str]
+    capacity: Floats
+    used: Floats = field(default_factory=lambda: np.zeros((0, 2)))
+    available: Mask = field(default_factory=lambda: np.zeros(0, dtype=bool))
+    running: Mask = field(default_factory=lambda: np.zeros(0, dtype=bool))
+    watts: Floats = field(default_factory=lambda: np.zeros((0, 11)))
+    apart: Sequence[frozenset[str]] = ()
+    together: Sequence[frozenset[str]] = ()
+    speed: Floats = field(default_factory=lambda: np.zeros(0))
+
+    def __post_init__(self) -> None:
+        m = len(self.names)
+        object.__setattr__(self, "capacity", np.asarray(self.capacity, dtype=float).reshape(m, 2))
+        if len(self.used) != m:
+            object.__setattr__(self, "used", np.zeros((m, 2)))
+        if len(self.available) != m:
+            object.__setattr__(self, "available", np.ones(m, dtype=bool))
+        if len(self.running) != m:
+            object.__setattr__(self, "running", (self.used > 0).any(axis=1))
+        if len(self.watts) != m:
+            object.__setattr__(self, "watts", np.tile(np.linspace(100.0, 200.0, 11), (m, 1)))
+        if len(self.speed) != m:
+            object.__setattr__(self, "speed", np.full(m, np.inf))
+        for name in ("apart", "together"):
+            if len(getattr(self, name)) != m:
+                object.__setattr__(self, name, _empty_words(m))
+        for column, what in ((CPU, "CPU"), (MEMORY, "memory")):
+            bad = ~(self.capacity[:, column] > 0) | ~np.isfinite(self.capacity[:, column])
+            if bad.any():
+                raise SpecError(
+                    f"hosts[{self.names[int(bad.argmax())]!r}]",
+                    f"has no {what}; give a capacity above 0 or leave it out",
+                )
+        _unique(self.names, "hosts")
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @property
+    def free(self) -> Floats:
+        """What is left, shape (m, 2)."""
+        return self.capacity - self.used
+
+    def with_state(self, used: Floats, available: Mask, running: Mask, apart: Sequence[frozenset[str]] = ()) -> Hosts:
+        """The same hosts in another state; checked already, so not checked again."""
+        copy = object.__new__(Hosts)
+        copy.__dict__.update(self.__dict__)
+        copy.__dict__.update(used=used, available=available, running=running, apart=apart or _empty_words(len(self)))
+        return copy
+
+
+def _empty_words(m: int) -> tuple[frozenset[str], ...]:
+    return (frozenset[str](),) * m
+
+
+def _unique(names: Sequence[str], what: str) -> None:
+    if len(set(names)) != len(names):
+        seen: set[str] = set()
+        twice = next(name for name in names if name in seen or seen.add(name))  # type: ignore[func-returns-value]
+        raise SpecError(what, f"two {what} are called {twice!r}; names must differ")
+
+
+class Book:
+    """The state of a placement in progress: who is where so far.
+
+    Attributes
+    ----------
+    free : ndarray, shape (m, 2)
+        What is left.
+    opened : ndarray of bool
+        Hosts that run, or have got a guest.
+    """
+
+    def __init__(self, hosts: Hosts) -> None:
+        self.hosts = hosts
+        self.free = hosts.free
+        self.slack = hosts.capacity * _ROUNDING
+        self.opened = hosts.running.copy()
+        self._apart = [set(words) for words in hosts.apart]
+        self._together = [set(words) for words in hosts.together]
+        self._any_apart = any(self._apart)
+
+    def fits(self, guests: Guests, i: int) -> Mask:
+        """Hosts that may take guest ``i`` now."""
+        room = self.free + self.slack
+        need = guests.need[i]
+        mask = (room[:, CPU] >= need[CPU]) & (room[:, MEMORY] >= need[MEMORY]) & self.hosts.available
+        if guests.speed[i] > 0:
+            mask &= self.hosts.speed >= guests.speed[i]
+        word = guests.apart[i]
+        if word:
+            mask &= np.array([word not in words for words in self._apart], dtype=bool)
+        return mask
+
+    def likes(self, guests: Guests, i: int) -> Mask | None:
+        """Hosts with guests that ``i`` wants to be with; None if it has no such wish."""
+        word = guests.together[i]
+        if not word:
+            return None
+        return np.array([word in words for words in self._together], dtype=bool)
+
+    def put(self, guests: Guests, i: int, host: int) -> None:
+        """Place guest ``i``."""
+        self.free[host] -= guests.need[i]
+        self.opened[host] = True
+        if guests.apart[i]:
+            self._apart[host].add(guests.apart[i])
+        if guests.together[i]:
+            self._together[host].add(guests.together[i])
+
+
+def check_answer(answer: object, guests: Guests, hosts: Hosts, policy: str) -> Integers:
+    """The answer of a placement policy as host numbers, or an error that says what is wrong with it.
+
+    Raises
+    ------
+    ModelError
+        If it is not one host number (or -1) a guest, names a host that does not exist or may not be used, puts
+        more on a host than it has, or breaks an anti-affinity rule.
+    """
+    try:
+        places = np.asarray(answer)
+    except ValueError:
+        places = np.zeros(0)
+    if places.shape != (len(guests),) or (places.size and places.dtype.kind not in "iu"):
+        raise ModelError(
+            f"placement policy {policy!r} must return one whole number a guest ({len(guests)}), the host's number or "
+            f"-1; it returned {type(answer).__name__} of shape {places.shape}"
+        )
+    places = places.astype(np.int64)
+    for i, host in enumerate(places.tolist()):
+        if not -1 <= host < len(hosts):
+            raise ModelError(
+                f"placement policy {policy!r} put guest {guests.names[i]!r} on host number {host}, which does not "
+                f"exist; hosts are 0 to {len(hosts) - 1}, and -1 means no host"
+            )
+        if host >= 0 and not hosts.available[host]:
+            raise ModelError(
+                f"placement policy {policy!r} put guest {guests.names[i]!r} on host {hosts.names[host]!r}, which is "
+                "not available; look at hosts.available"
+            )
+        if host >= 0 and hosts.speed[host] < guests.speed[i]:
+            raise ModelError(
+                f"placement policy {policy!r} put guest {guests.names[i]!r} on host {hosts.names[host]!r}, whose "
+                "cores are too slow for it; look at hosts.speed"
+            )
+    _check_room(places, guests, hosts, policy)
+    _check_apart(places, guests, hosts, policy)
+    return places
+
+
+def _check_room(places: Integers, guests: Guests, hosts: Hosts, policy: str) -> None:
+    placed = places >= 0
+    taken = np.zeros_like(hosts.capacity)
+    np.add.at(taken, places[placed], guests.need[placed])
+    over = (taken > hosts.free + 2 * hosts.capacity * _ROUNDING) & (taken > 0)
+    if over.any():
+        host, column = (int(i) for i in np.argwhere(over)[0])
+        what, unit = (("CPU", "MIPS"), ("memory", "bytes"))[column]
+        raise ModelError(
+            f"placement policy {policy!r} put {taken[host, column]:g} {unit} of {what} on host {hosts.names[host]!r}, "
+            f"which has {hosts.free[host, column]:g} left"
+        )
+
+
+def _check_apart(places: Integers, guests: Guests, hosts: Hosts, policy: str) -> None:
+    words = [set(there) for there in hosts.apart]
+    for i, host in enumerate(places.tolist()):
+        if host < 0 or not guests.apart[i]:
+            continue
+        if guests.apart[i] in words[host]:
+            raise ModelError(
+                f"placement policy {policy!r} put guest {guests.names[i]!r} on host {hosts.names[host]!r}, where "
+                f"another guest of {guests.apart[i]!r} is; they must be apart"
+            )
+        words[host].add(guests.apart[i])

@@ -1,0 +1,224 @@
+"""Run a cluster scenario by either rule book."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+
+from virtsim import __version__
+from virtsim.cluster.cloudsim.benchmark import Benchmark
+from virtsim.cluster.network import Topology
+from virtsim.cluster.policies.consolidation import CONSOLIDATIONS, Consolidation, DynamicConsolidation
+from virtsim.cluster.policies.overload import load_detector
+from virtsim.cluster.policies.placement import Placement, load_placement
+from virtsim.cluster.policies.selection import load_selection
+from virtsim.cluster.run import ClusterRun
+from virtsim.cluster.scenario import ClusterScenario, reference_hosts
+from virtsim.cluster.simulation import Simulation
+from virtsim.cluster.traces import SyntheticTraces, Traces, read_gwa, read_planetlab, read_table
+from virtsim.cluster.traces.synthetic import load_synthetic
+from virtsim.core.errors import SpecError
+from virtsim.core.spec import Duration
+from virtsim.core.units import NS_PER_S
+
+Progress = Callable[[Iterable[float]], Iterable[float]]
+
+
+def load_demand(scenario: ClusterScenario, seed: int = 1) -> Traces:
+    """The traces that a scenario names: read from its file, or generated."""
+    demand = scenario.demand
+    if not demand.file:
+        generator: SyntheticTraces = load_synthetic(demand.generator)
+        guests = sum(group.count for group in scenario.guests)
+        if not guests:
+            raise SpecError("guests", "a generator needs to know how many guests there are; give groups of guests")
+        return generator.generate(guests, demand.samples, seed)
+    if demand.format == "planetlab":
+        return read_planetlab(demand.file, demand.day)
+    return read_gwa(demand.file) if demand.format == "gwa" else read_table(demand.file)
+
+
+def simulate_cluster(
+    scenario: ClusterScenario,
+    traces: Traces | None = None,
+    *,
+    placement: Placement | None = None,
+    consolidation: Consolidation | None = None,
+    topology: Topology | None = None,
+    seed: int = 1,
+    progress: Progress | None = None,
+) -> ClusterRun:
+    """Run a scenario once.
+
+    Parameters
+    ----------
+    scenario : ClusterScenario
+        What to run.
+    traces : Traces, optional
+        Demand; by default what the scenario names.
+    placement, consolidation : optional
+        A policy of your own instead of the scenario's (rules ``virtsim`` only).
+    topology : Topology, optional
+        A network of your own (rules ``virtsim`` only).
+    seed : int
+        Root seed: equal scenarios, traces and seeds give equal runs.
+    progress : callable, optional
+        Wraps the list of decisions (reference rules).
+
+    Raises
+    ------
+    SpecError
+        If the scenario cannot be run: the message names the host, guest or trace.
+    ModelError
+        If a policy's answer is not possible; no run goes on in a wrong state.
+    """
+    demand = traces if traces is not None else load_demand(scenario, seed)
+    if scenario.rules == "cloudsim-3.0.3":
+        if placement is not None or consolidation is not None or topology is not None:
+            raise SpecError(
+                "rules", "the rules cloudsim-3.0.3 have their own policies and network; use rules='virtsim'"
+            )
+        return _run_reference(scenario, demand, seed, progress)
+    mover = consolidation if consolidation is not None else consolidation_of(scenario)
+    placer = placement if placement is not None else load_placement(scenario.policy.placement)
+    simulation = Simulation(scenario, demand, placer, mover, seed, topology)
+    simulation.run()
+    return ClusterRun(
+        rules=scenario.rules,
+        policy=_policy_name(scenario, placement, consolidation),
+        traces=demand.name,
+        hosts=len(simulation.hosts.names),
+        guests=len(simulation.guests.names),
+        seed=seed,
+        duration_ns=simulation.duration_ns,
+        totals=_totals(simulation),
+        series=simulation.series,
+        manifest=_manifest(scenario),
+    )
+
+
+def run_reference(traces: Traces, policy: str = "lr-mmt", seed: int = 1, **options: Any) -> ClusterRun:
+    """The reference benchmark in one line: ``run_reference(read_planetlab(file, day), "thr-mmt")``.
+
+    ``options`` are fields of :class:`ClusterScenario`, such as ``quirks`` and ``reference_hosts``.
+    """
+    scenario = ClusterScenario(rules="cloudsim-3.0.3", policy_name=policy, **options)
+    return simulate_cluster(scenario, traces, seed=seed)
+
+
+def consolidation_of(scenario: ClusterScenario) -> Consolidation:
+    """The consolidation policy that a scenario names, put together."""
+    policy = scenario.policy
+    if policy.consolidation == "dynamic":
+        return DynamicConsolidation(
+            load_placement(policy.placement),
+            load_detector(policy.overload, policy.overload_parameter),
+            load_selection(policy.selection),
+            policy.underload,
+        )
+    return CONSOLIDATIONS.get(policy.consolidation, "policy.consolidation")()
+
+
+def planetlab_scenario(policy: str = "lr-mmt", hosts: int = 800, **options: Any) -> ClusterScenario:
+    """The PlanetLab set-up of the reference, to be run by the default rules.
+
+    Parameters
+    ----------
+    policy : str
+        ``npa`` (all hosts stay on, nobody moves), ``dvfs`` (idle hosts sleep, nobody moves), or detector and selection
+        as in ``lr-mmt``, perhaps with a parameter.
+    hosts : int
+        Number of hosts.
+    options
+        Other fields of :class:`ClusterScenario`.
+    """
+    from virtsim.cluster.cloudsim.benchmark import split_policy
+    from virtsim.cluster.scenario import Policy
+
+    detector, selection, parameter = split_policy(policy)
+    if detector in ("npa", "dvfs"):
+        chosen = Policy(placement="first-fit", consolidation="none", idle_hosts="on" if detector == "npa" else "asleep")
+    else:
+        chosen = Policy(overload=detector, overload_parameter=parameter, selection=selection)
+    return ClusterScenario(
+        name=f"planetlab {policy}", hosts=reference_hosts(hosts), policy=chosen, policy_name=policy, **options
+    )
+
+
+def _run_reference(scenario: ClusterScenario, traces: Traces, seed: int, progress: Progress | None) -> ClusterRun:
+    if traces.step_ns != 300 * NS_PER_S:
+        raise SpecError("traces", "the reference rules need a sample every 300 s")
+    benchmark = Benchmark(traces.use, scenario.policy_name, scenario.reference_hosts, scenario.quirks, seed)
+    outcome = benchmark.run(progress)
+    active = outcome.series["active_hosts"]
+    return ClusterRun(
+        rules=scenario.rules,
+        policy=scenario.policy_name,
+        traces=traces.name,
+        hosts=scenario.reference_hosts,
+        guests=len(traces.guests),
+        seed=seed,
+        duration_ns=int(Duration(86400 * NS_PER_S)),
+        totals=outcome.totals | {"mean_active_hosts": float(np.mean(active)), "peak_active_hosts": max(active)},
+        series=outcome.series,
+        manifest=_manifest(scenario),
+    )
+
+
+def _policy_name(scenario: ClusterScenario, placement: Placement | None, consolidation: Consolidation | None) -> str:
+    policy = scenario.policy
+    if consolidation is not None:
+        mover = type(consolidation).__name__
+    elif policy.consolidation == "dynamic":
+        parameter = "" if policy.overload_parameter is None else f"-{policy.overload_parameter:g}"
+        mover = f"{policy.overload}-{policy.selection}{parameter}"
+    else:
+        mover = policy.consolidation
+    return f"{mover}, {type(placement).__name__ if placement is not None else policy.placement}"
+
+
+def _totals(simulation: Simulation) -> dict[str, float]:
+    plant, counts, sums = simulation.plant, simulation.counts, simulation.sums
+    asked = float(plant.work_asked.sum())
+    stolen, migrating = float(plant.work_stolen.sum()), float(plant.work_migrating.sum())
+    unmet = stolen + migrating + float(plant.work_paging.sum())
+    active = float(plant.active_s.sum())
+    energy = float(plant.energy_j.sum()) / 3.6e6
+    slatah = float(plant.short_s.sum()) / active if active else 0.0
+    pdm = migrating / asked if asked else 0.0
+    lived = int(simulation.lived_ns.sum())
+    finished = counts["migrations"] - counts["failed_migrations"] - len(simulation.moving)
+    seconds = simulation.duration_ns / NS_PER_S
+    return {
+        "energy_kwh": energy,
+        "migrations": counts["migrations"],
+        "slatah": slatah,
+        "pdm": pdm,
+        "slav": slatah * pdm,
+        "esv": energy * slatah * pdm,
+        "shutdowns": counts["shutdowns"],
+        "state_changes": counts["state_changes"],
+        "sla_overall": unmet / asked if asked else 0.0,
+        "unmet_demand": unmet,
+        "mean_migration_time_s": sums["migration_s"] / finished if finished else 0.0,
+        "mean_active_hosts": float(plant.on_s.sum()) / seconds,
+        "peak_active_hosts": max(simulation.series["active_hosts"], default=0.0),
+        "steal_mi": stolen,
+        "migrated_bytes": sums["migrated_bytes"],
+        "migration_downtime_s": sums["migration_downtime_s"],
+        "failed_migrations": counts["failed_migrations"],
+        "boots": counts["boots"],
+        "boot_energy_kwh": float(plant.transition_j.sum()) / 3.6e6,
+        "availability": int(simulation.ran_ns.sum()) / lived if lived else 1.0,
+        "unplaced": int((simulation.alive & ~simulation._ever_placed).sum()),
+        "oom_kills": counts["oom_kills"],
+        "balloon_byte_s": sums["balloon_byte_s"],
+        "restarts": counts["restarts"],
+        "images_pulled_bytes": sums["images_pulled_bytes"],
+    }
+
+
+def _manifest(scenario: ClusterScenario) -> dict[str, Any]:
+    return {"virtsim": __version__, "scenario": scenario.to_builtins()}
