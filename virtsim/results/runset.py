@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 Level = str | int | float | bool | None
 #: Rows that a notebook shows of a summary.
 _ROWS_SHOWN = 60
+#: What is drawn where nobody says what to draw: the first of these that the runs have.
+_DRAWN_FIRST = ("request_latency_p99", "response_time_p99", "completion_time", "cpu_time")
 
 
 class Entry(NamedTuple):
@@ -274,8 +276,15 @@ class RunSet:
             for row in self.compare_rows(metric, baseline, entity, confidence)
         )
 
-    def plot(self, metric: str, entity: str | None = None, **options: Any) -> Any:
-        """Draw the metric over the factors with intervals; see :func:`virtsim.plots.sweep.plot_sweep`."""
+    def plot(self, metric: str | None = None, entity: str | None = None, **options: Any) -> Any:
+        """Draw the metric over the factors with intervals; see :func:`virtsim.plots.sweep.plot_sweep`.
+
+        Without a metric, the tail of the requests' latency is drawn, or of the response time, or else the
+        completion time or the CPU time: the first that the runs have.
+        """
+        if metric is None:
+            known = {row.metric for run in self for row in run.metrics()}
+            metric = next((name for name in _DRAWN_FIRST if name in known), _DRAWN_FIRST[-1])
         # By name: the drawing rooms stand above this one, and are entered only when asked.
         draw: Callable[..., Any] = import_module("virtsim.plots.sweep").plot_sweep
         return draw(self, metric, entity, **options)

@@ -71,7 +71,7 @@ _UNLIMITED = {
 }
 
 
-class Group(Limits, frozen=True, kw_only=True):
+class Group(Limits, frozen=True):
     """A cgroup that holds guests or other groups (a pod, a tenant)."""
 
     name: Name
@@ -110,7 +110,7 @@ class Isolation(Spec, frozen=True, kw_only=True):
                 raise SpecError(f"rlimits.{name}", f"no such limit; known: {', '.join(known)}, sigpending, stack")
 
 
-class Guest(Limits, frozen=True, kw_only=True):
+class Guest(Limits, frozen=True):
     """What runs in one isolation unit: a container, a virtual machine, or plainly on the host.
 
     Parameters
