@@ -10,6 +10,7 @@ from virtsim.platform.events import EVENTS
 from virtsim.platform.expand import expand, price
 from virtsim.platform.host import load_host
 from virtsim.platform.layers import LAYER_KINDS
+from virtsim.platform.paths import io_path
 from virtsim.platform.primitives import PRIMITIVES
 from virtsim.platform.stack import StackCard, load_stack
 
@@ -172,6 +173,34 @@ def test_batching_divides_doorbells_and_interrupts():
     few, lots = expand("packet_send", many, 1500).totals, expand("packet_send", one, 1500).totals
     assert few["doorbell_signal"] == lots["doorbell_signal"] / 32
     assert few["ring_request"] == lots["ring_request"] == 1
+
+
+@pytest.mark.parametrize("name", STACKS)
+@pytest.mark.parametrize("event", ["file_io", "packet_send", "packet_receive"])
+def test_stages_and_parties_account_for_all_of_a_request(name, event):
+    stack = load_stack(name)
+    expansion = expand(event, stack, 1500)
+    stages = io_path(event, stack, 1500)
+    assert combine_counts(stage.totals for stage in stages) == pytest.approx(dict(expansion.totals))
+    assert combine_counts(expansion.parties.values()) == pytest.approx(dict(expansion.totals))
+    by_party = {party: combine_counts(s.totals for s in stages if s.party == party) for party in expansion.parties}
+    assert by_party == {party: pytest.approx(dict(totals)) for party, totals in expansion.parties.items()}
+
+
+def combine_counts(many):
+    total = {}
+    for counts in many:
+        for name, count in counts.items():
+            total[name] = total.get(name, 0.0) + count
+    return total
+
+
+def test_a_packet_goes_through_guest_worker_and_guest_again():
+    assert [s.party for s in io_path("packet_send", load_stack("kvm"), 1500)] == ["", "vhost worker", ""]
+    assert [s.party for s in io_path("packet_send", load_stack("firecracker"), 1500)] == ["", "I/O thread", ""]
+    assert [s.party for s in io_path("packet_send", load_stack("xen-pv"), 1500)] == ["", "driver domain", ""]
+    assert [s.party for s in io_path("packet_send", load_stack("kvm-passthrough"), 1500)] == [""]
+    assert [s.party for s in io_path("packet_send", NATIVE, 1500)] == [""]
 
 
 IMPOSSIBLE = {

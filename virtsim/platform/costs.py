@@ -44,6 +44,11 @@ class Costs:
             cost = self._events[key] = round(times * price(expand(event, self.stack, size), self.host))
         return cost
 
+    def parties_ns(self, event: str, size: int = 0) -> dict[str, int]:
+        """CPU time of one event by who spends it: ``""`` is who asked, others work for it elsewhere."""
+        parties = expand(event, self.stack, size).parties
+        return {party: round(price(totals, self.host)) for party, totals in parties.items()}
+
     def compute_rate(self) -> float:
         """CPU ns for each ns of the reference core."""
         return price(expand("compute", self.stack), self.host)

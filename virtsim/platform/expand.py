@@ -26,11 +26,12 @@ _DEEPEST = 200
 
 
 class Part(NamedTuple):
-    """An expansion, how many times it is needed, and why."""
+    """An expansion, how many times it is needed, why, and who spends it if not who asked."""
 
     times: float
     expansion: Expansion
     note: str
+    party: str = ""
 
 
 class Expansion:
@@ -65,6 +66,23 @@ class Expansion:
         if self.primitive:
             return {self.event: 1.0}
         return combine((part.times, part.expansion) for part in self.parts)
+
+    @cached_property
+    def parties(self) -> Mapping[str, Mapping[str, float]]:
+        """The totals by who spends them, in order of first appearance.
+
+        ``""`` is the virtual processor (or the processor) that asked; others are threads or virtual
+        processors that work for it and have to be scheduled. Their sum is :attr:`totals`.
+        """
+        if self.primitive:
+            return {"": {self.event: 1.0}}
+        found: dict[str, dict[str, float]] = {}
+        for part in self.parts:
+            for party, totals in part.expansion.parties.items():
+                mine = found.setdefault(party or part.party, {})
+                for primitive, count in totals.items():
+                    mine[primitive] = mine.get(primitive, 0.0) + part.times * count
+        return found
 
     def __repr__(self) -> str:
         return f"Expansion({self.event}, {dict(self.totals)})"
@@ -123,6 +141,7 @@ def _handled(event: str, size: int, stack: Stack, level: int, depth: int) -> Exp
             step.times,
             _expand(step.event, step.size, stack, level if step.here else max(level - 1, 0), depth + 1),
             step.note,
+            step.party,
         )
         for step in steps
         if step.times

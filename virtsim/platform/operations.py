@@ -85,12 +85,14 @@ def operation_events(operation: Operation, workload: Workload, topology: Topolog
 def contended_events(operation: Operation, workload: Workload) -> tuple[Event, ...]:
     """Events that an operation adds when it has to wait, or to wake a waiter.
 
-    Lock and Unlock enter the kernel only then; the receiving of a message that has to be waited for makes
+    Lock, Unlock and a futex channel enter the kernel only then; the receiving of a message that has to be waited for makes
     no call more (the call that waits is the one that receives), except that a futex is called at all.
     """
     if isinstance(operation, Lock):
         return (Event("futex_wait"),)
     if isinstance(operation, Unlock):
+        return (Event("futex_wake"),)
+    if isinstance(operation, Send) and workload.kind_of(operation.channel) == "futex":
         return (Event("futex_wake"),)
     if isinstance(operation, Receive) and workload.kind_of(operation.channel) == "futex":
         return (Event("futex_wait"),)
@@ -118,7 +120,7 @@ def _page_fault(operation: PageFault, workload: Workload, topology: Topology) ->
 def _send(operation: Send, workload: Workload, topology: Topology) -> tuple[Event, ...]:
     if workload.kind_of(operation.channel) == "pipe":
         return (Event("pipe_write", 1, operation.size),)
-    return (Event("atomic"), Event("futex_wake"))
+    return (Event("atomic"),)
 
 
 def _receive(operation: Receive, workload: Workload, topology: Topology) -> tuple[Event, ...]:

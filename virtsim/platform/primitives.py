@@ -78,6 +78,10 @@ _KERNEL = {
     "file_write": Primitive("ns", "kernel", "A write call, without the copying.", "syscall write"),
     "copy_from_file": Primitive("ns/B", "kernel", "Copy one byte from the page cache to the program.", "syscall read"),
     "copy_to_file": Primitive("ns/B", "kernel", "Copy one byte from the program to the page cache.", "syscall write"),
+    "read_page": Primitive("ns", "kernel", "Find one more page of a file that is read, copying apart.", "syscall read"),
+    "write_page": Primitive(
+        "ns", "kernel", "Find one more page of a file that is written, copying apart.", "syscall write"
+    ),
     "file_sync": Primitive("ns", "kernel", "fsync of a file that lives in memory.", "write_fsync"),
     "file_create": Primitive("ns", "kernel", "Create an empty file and close it."),
     "file_delete": Primitive("ns", "kernel", "Remove an empty file."),

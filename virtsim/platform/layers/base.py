@@ -25,6 +25,9 @@ class Step(NamedTuple):
         Handled by this layer again; otherwise by the layer below.
     note : str
         Why, in a few words, for the printed tree.
+    party : str
+        Who spends it, where that is not who asked: ``vhost worker``, ``driver domain``. It runs on a thread or
+        virtual processor of its own and has to be scheduled.
     """
 
     event: str
@@ -32,6 +35,7 @@ class Step(NamedTuple):
     size: int = 0
     here: bool = False
     note: str = ""
+    party: str = ""
 
 
 def here(event: str, count: float = 1.0, size: int = 0, note: str = "") -> Step:

@@ -8,8 +8,9 @@ Kernels issue ``device_kick`` for a request and take a ``device_interrupt`` for 
   in the kernel (vhost), in the monitor's process, or in a driver domain that has to be switched to;
 - *passed through*: the guest drives the device itself; only interrupts may still exit.
 
-Charged here is CPU time of all parties together. When the back end runs, and on which processor, is for
-the discrete-event stages of the machine.
+Each step says who spends it (its *party*): the totals are CPU time of all parties together, and
+:func:`virtsim.platform.paths.io_path` gives the stages one after the other. When a back end runs, and on which
+processor, is for the discrete-event stages of the machine.
 
 References
 ----------
@@ -77,10 +78,15 @@ class Virtio(Device):
     def handle(self, event: str, size: int, settings: Settings) -> Iterable[Step] | None:
         """Ring the doorbell for a batch; the back end works on each request."""
         if event == "device_kick":
-            steps = [Step("ring_request"), Step("doorbell", 1 / settings["batch"]), Step("backend_request")]
+            who = "vhost worker" if settings.on("in_kernel") else "I/O thread"
+            steps = [
+                Step("ring_request"),
+                Step("doorbell", 1 / settings["batch"]),
+                Step("backend_request", party=who),
+            ]
             if not settings.on("in_kernel"):
-                steps.append(Step("userspace_exit", settings["calls_per_request"]))
-            return [*steps, Step("device_kick", 1 / settings["batch"], size)]
+                steps.append(Step("userspace_exit", settings["calls_per_request"], party=who))
+            return [*steps, Step("device_kick", 1 / settings["batch"], size, party=who)]
         if event == "device_interrupt":
             return (Step("interrupt", 1 / settings["batch"], note="the device's, then the guest's"),)
         return None
@@ -101,18 +107,21 @@ class SplitDriver(Device):
         """An event for a batch of requests, both ways; the driver domain has to run in between."""
         share = 1 / settings["batch"]
         if event == "device_kick":
-            steps = [Step("ring_request"), Step("backend_request"), Step("doorbell", share)]
-            if settings.on("driver_domain"):
-                steps.append(Step("vcpu_switch", settings["switches"] * share))
-            return [*steps, Step("device_kick", share, size)]
+            who = "driver domain" if settings.on("driver_domain") else ""
+            steps = [Step("ring_request"), Step("doorbell", share)]
+            if who:
+                steps.append(Step("vcpu_switch", settings["switches"] * share, party=who))
+            return [*steps, Step("backend_request", party=who), Step("device_kick", share, size, party=who)]
         if event == "device_interrupt":
-            steps = [Step("interrupt", share)]
-            if settings.on("driver_domain"):
-                steps += [
-                    Step("doorbell", share, note="to the guest"),
-                    Step("vcpu_switch", settings["switches"] * share),
-                ]
-            return steps
+            if not settings.on("driver_domain"):
+                return (Step("interrupt", share),)
+            who = "driver domain"
+            return (
+                Step("interrupt", share, note="the device's", party=who),
+                Step("vcpu_switch", settings["switches"] * share, party=who),
+                Step("doorbell", share, note="to the guest", party=who),
+                Step("event_inject", share, note="taken by the guest"),
+            )
         return None
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
+from virtsim.core.units import PAGE_BYTES
 from virtsim.platform.layers.base import LAYER_KINDS, LayerKind, Settings, Step, assumed, exact, here
 
 Rule = Callable[[int, Settings], Iterable[Step]]
@@ -45,6 +46,19 @@ def _fixed(*steps: Step) -> Rule:
 
 def _copying(call: str, copy: str) -> Rule:
     return lambda size, settings: (*_enter(1, settings), Step(call), Step(copy, size))
+
+
+def _file_copying(call: str, copy: str, page: str) -> Rule:
+    """Copying to or from the page cache goes page by page: each beyond the first has to be found."""
+
+    def rule(size: int, settings: Settings) -> Iterator[Step]:
+        yield from _enter(1, settings)
+        yield Step(call)
+        yield Step(copy, size)
+        if size > PAGE_BYTES:
+            yield Step(page, -(-size // PAGE_BYTES) - 1)
+
+    return rule
 
 
 def _page_fault(size: int, settings: Settings) -> Iterator[Step]:
@@ -125,8 +139,8 @@ _RULES: dict[str, Rule] = {
     "null": _call(),
     "stat": _call(Step("file_lookup")),
     "open_close": _call(Step("file_open"), calls=2),
-    "read": _copying("file_read", "copy_from_file"),
-    "write": _copying("file_write", "copy_to_file"),
+    "read": _file_copying("file_read", "copy_from_file", "read_page"),
+    "write": _file_copying("file_write", "copy_to_file", "write_page"),
     "fsync": _call(Step("file_sync")),
     "create": _call(Step("file_create"), calls=2),
     "delete": _call(Step("file_delete")),
