@@ -3,9 +3,9 @@
 import functools
 from pathlib import Path
 
-import closed_form
 import pytest
 
+from tests.experiment import closed_form
 from virtsim.core.errors import BackendUnavailable, ModelError, SpecError
 from virtsim.experiment.design import full_factorial, one_at_a_time
 from virtsim.experiment.engines import ENGINES

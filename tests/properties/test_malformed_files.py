@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from scenario_documents import JUNK, documents, spoilt_documents, spoilt_files, spots
 
+from tests.properties.scenario_documents import JUNK, documents, spoilt_documents, spoilt_files, spots
 from virtsim.core.errors import SpecError
 from virtsim.core.spec import dump_toml, load_toml, read_toml
 from virtsim.platform.host import HostCard
@@ -130,9 +130,9 @@ def spoilt_cards(folder):
     return spoilt_files(spoil())
 
 
-@MANY
+@settings(MANY, max_examples=150)
 @given(st.data())
-def test_500_malformed_host_cards(folder, data):
+def test_malformed_host_cards(folder, data):
     path = folder / "scenario.toml"
     path.write_bytes(data.draw(spoilt_cards("hosts")))
     try:
@@ -144,9 +144,9 @@ def test_500_malformed_host_cards(folder, data):
         assert load_toml(path, HostCard) == card
 
 
-@MANY
+@settings(MANY, max_examples=250)
 @given(st.data())
-def test_500_malformed_stack_cards(folder, data):
+def test_malformed_stack_cards(folder, data):
     path = folder / "scenario.toml"
     path.write_bytes(data.draw(spoilt_cards("stacks")))
     try:
