@@ -8,7 +8,6 @@ buffers, counters) is then its own.
 
 from __future__ import annotations
 
-import math
 import struct
 from collections.abc import Iterable
 from typing import Any
@@ -27,10 +26,12 @@ from virtsim.workload.workload import Task
 #: Linux's numbers of the scheduling policies.
 POLICIES = {"other": 0, "fifo": 1, "rr": 2, "batch": 3, "idle": 5}
 
-#: Operations so short that two time stamps would be felt; they are timed once in SAMPLE_EVERY if many.
-_SHORT = (ops.Touch, ops.Syscall, ops.MapUnmap, ops.PageFault, ops.Signal, ops.Lock, ops.Unlock, ops.WriteFsync)
+#: Operations so short that two time stamps would be felt; they are timed once in SAMPLE_EVERY.
+_SHORT = (
+    ops.Touch, ops.Syscall, ops.MapUnmap, ops.PageFault, ops.Signal, ops.Lock, ops.Unlock, ops.WriteFsync,
+    ops.Send, ops.Receive,
+)  # fmt: skip
 SAMPLE_EVERY = 16
-_FEW = 1000
 _SHORT_COMPUTE_NS = 10 * NS_PER_US
 
 _NONE = -1
@@ -135,7 +136,7 @@ class _ProcessProgram:
 
     def write(self) -> int:
         code = self.plan.count("instructions")
-        self.block(self.task.program, "program", 1)
+        self.block(self.task.program, "program")
         buffers = [self.plan.add("buffers", bytes=size) for size in self.buffers]
         cpus = self.plan.words(self.task.cpus or self.owner.cpus)
         return self.plan.add(
@@ -159,22 +160,21 @@ class _ProcessProgram:
             histograms_count=len(self._kinds),
         )
 
-    def block(self, program: list[ops.Operation], path: str, times: float) -> None:
+    def block(self, program: list[ops.Operation], path: str) -> None:
         for i, operation in enumerate(program):
-            self.instruction(operation, f"{path}[{i}]", times)
+            self.instruction(operation, f"{path}[{i}]")
 
-    def instruction(self, operation: ops.Operation, path: str, times: float) -> None:
-        """Write an operation that is executed ``times`` times (``inf``: until the end), and its body."""
+    def instruction(self, operation: ops.Operation, path: str) -> None:
+        """Write an operation and its body."""
         tag = str(operation.__struct_config__.tag)
         row: dict[str, Any] = {"op": layout().constants[f"OP_{tag.upper()}"], "histogram": _NONE, "draw": _NONE}
         if self.owner.operation_latency and not isinstance(operation, (ops.Repeat, ops.Serve, ops.Periodic, ops.Exit)):
             row["histogram"] = self.histogram(f"op:{tag}")
-            row["sample_mask"] = SAMPLE_EVERY - 1 if times > _FEW and _short(operation) else 0
+            row["sample_mask"] = SAMPLE_EVERY - 1 if _short(operation) else 0
         row |= self.members(operation, path)
         number = self.plan.add("instructions", **row)
         if isinstance(operation, (ops.Repeat, ops.Periodic, ops.Serve)):
-            rounds = math.inf if operation.count is None else operation.count
-            self.block(operation.body, f"{path}.body", times * rounds)
+            self.block(operation.body, f"{path}.body")
             self.plan.rows["instructions"][number]["body"] = self.plan.count("instructions") - number - 1
 
     def members(self, operation: ops.Operation, path: str) -> dict[str, Any]:

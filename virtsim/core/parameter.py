@@ -61,6 +61,10 @@ class Parameter(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
             )
         return self.value
 
+    def at(self, value: float) -> Parameter:
+        """The same parameter with another value and no interval, marked as assumed."""
+        return Parameter(value=value, unit=self.unit, source=self.source, date=self.date, status="assumed")
+
     @property
     def interval(self) -> tuple[float, float]:
         """``(low, high)``; the value twice where no interval is stated."""

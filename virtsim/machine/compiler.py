@@ -275,7 +275,11 @@ class _ProgramCompiler:
         if pipe:
             self.program.emit(Code.WAIT, self.guest.space(operation.channel, operation.size))
         self.program.cpu(self._cost_ns(operation))
-        self.program.emit(Code.POST, self.guest.messages(operation.channel), int(pipe))
+        messages = self.guest.messages(operation.channel)
+        if pipe:
+            self.program.emit(Code.POST_SYNC, messages)
+        else:
+            self.program.emit(Code.POST, messages, self.costs.contended_ns(operation, self.guest.workload))
         self._count(operation)
 
     def _receive(self, operation: Receive, path: str) -> None:
@@ -287,7 +291,7 @@ class _ProgramCompiler:
         self.program.emit(Code.WAIT, self.guest.messages(operation.channel), waiting_ns)
         self.program.cpu(cost_ns - before_ns)
         if pipe:
-            self.program.emit(Code.POST, self.guest.space(operation.channel, operation.size), 1)
+            self.program.emit(Code.POST_SYNC, self.guest.space(operation.channel, operation.size))
         self._count(operation)
 
     def _lock(self, operation: Lock, path: str) -> None:
@@ -328,9 +332,9 @@ class _ProgramCompiler:
             self.program.emit(Code.RECORD_SINCE, WAKEUP, due)
             self._body(operation.body, f"{path}.body")
             self.program.emit(Code.RECORD_SINCE, RESPONSE, due)
-            self._count(operation)
 
         self._loop(operation.count, one_round)
+        self._count(operation)
 
     def _serve(self, operation: Serve, path: str) -> None:
         queue = self.guest.queue(operation, self.process, path)
@@ -346,9 +350,9 @@ class _ProgramCompiler:
         self.program.emit(Code.REQUEST_BEGIN, queue, request)
         self._body(operation.body, f"{path}.body")
         self.program.emit(Code.REQUEST_END, queue, request)
-        self._count(operation)
         self.program.emit(Code.JUMP, top)
         self.program.a[leave] = len(self.program.codes)
+        self._count(operation)
 
     def _think(self, operation: Serve, path: str) -> None:
         gap = operation.arrivals.gap

@@ -141,7 +141,8 @@ class Dispatcher(Hierarchy):
         local = task.cpu == waker_cpu
         costs = self.costs
         if cpu.current is None:
-            self._reschedule_soon(cpu, 0 if local else costs.idle_exit_ns)
+            local_ns = costs.timer_idle_ns if timer else 0
+            self._reschedule_soon(cpu, local_ns if local else costs.idle_exit_ns)
             return 0 if timer else (costs.wake_ns if local else costs.wake_remote_ns)
         self._preempt(cpu, task)
         if cpu.resched:

@@ -65,10 +65,10 @@ class Interpreter(Dispatcher):
                     slots[b] -= 1
                     if slots[b] > 0:
                         task.pc = a
-            elif code == Code.POST:
+            elif code == Code.POST or code == Code.POST_SYNC:
                 self.semaphores[a] += 1
                 if self.waiters[a] and self.semaphores[a] >= self.wake_at[a]:
-                    task.burst_ns += self.wake(self.waiters[a].pop(0), task.cpu, sync=b == 1)
+                    task.burst_ns += b + self.wake(self.waiters[a].pop(0), task.cpu, sync=code == Code.POST_SYNC)
                     if task.burst_ns > 0 or self.cpus[task.cpu].resched:
                         return True
             elif code == Code.WAIT:

@@ -35,7 +35,7 @@ class Code(IntEnum):
     REQUEST_BEGIN = 8
     #: Note the end of service of the request in slot ``b`` (queue ``a``).
     REQUEST_END = 9
-    #: Add one to semaphore ``a``; wakes a waiter (``b`` = 1: the waker is about to block itself, "sync").
+    #: Add one to semaphore ``a``; waking a waiter costs ``b`` ns more.
     POST = 10
     #: Take one from semaphore ``a``; blocks while it is 0, which costs ``b`` ns more.
     WAIT = 11
@@ -61,6 +61,8 @@ class Code(IntEnum):
     REQUEST_NOW = 21
     #: Go to ``a``.
     JUMP = 22
+    #: As POST, by a task that is about to block itself (a pipe's "sync" wake-up).
+    POST_SYNC = 23
 
 
 class Program:

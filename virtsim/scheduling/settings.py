@@ -25,6 +25,8 @@ class SchedulingCosts:
         CPU time a tick takes from whatever runs.
     timer_latency_ns : tuple of int
         Quantiles, evenly spaced, of the time from a timer's latest expiry until its task can be switched to.
+    timer_idle_ns : int
+        What a timer takes longer on an idle CPU.
     """
 
     switch_ns: int = 0
@@ -35,6 +37,7 @@ class SchedulingCosts:
     migration_ns: int = 0
     tick_ns: int = 0
     timer_latency_ns: tuple[int, ...] = (0,)
+    timer_idle_ns: int = 0
 
 
 @dataclass(frozen=True)

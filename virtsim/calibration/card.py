@@ -1,0 +1,129 @@
+"""The card of this machine: its processor and kernel as it tells them, and the prices that were fitted."""
+
+from __future__ import annotations
+
+import datetime
+import os
+from pathlib import Path
+from typing import Any
+
+from virtsim.backends import kernel
+from virtsim.backends.build import compiled_runner
+from virtsim.calibration.fit import Fit
+from virtsim.calibration.timing import TimerLatency
+from virtsim.core.parameter import Parameter
+from virtsim.core.spec import Duration, Size
+from virtsim.platform.host import Cache, HostCard, Kernel, Topology
+from virtsim.platform.primitives import PRIMITIVES
+
+_CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
+_FAIR_DEBUG = Path("/sys/kernel/debug/sched/base_slice_ns")
+
+
+def machine_card(start: HostCard) -> HostCard:
+    """``start`` with the topology and the kernel of this machine."""
+    facts = kernel.facts(compiled_runner().path)
+    version = str(facts["release"])
+    description = f"{facts.get('cpu_model', 'unknown processor')}, {os.cpu_count()} CPUs, Linux {version}"
+    return start.replace(
+        name="this",
+        description=description,
+        topology=_topology(start.topology),
+        kernel=_kernel(start.kernel, facts),
+    )
+
+
+def with_fit(card: HostCard, fit: Fit, latency: TimerLatency | None, idle_answers_ns: list[float]) -> HostCard:
+    """The card with fitted prices and delays; each states how it was found."""
+    today = datetime.date.today().isoformat()
+    prices = {
+        name: Parameter(
+            value=_digits(price.value),
+            low=_digits(min(price.low, price.value)),
+            high=_digits(max(price.high, price.value)),
+            unit=PRIMITIVES[name].unit,
+            source="fit: bounded least squares on micro-workloads; 90 % interval of a single run",
+            date=today,
+        )
+        for name, price in fit.prices.items()
+    }
+    timing = card.timing
+    if latency is not None:
+        timing = timing.replace(
+            timer_latency=_delay(list(latency.runs_ns), "measured: wake-ups of a periodic task", today),
+            timer_latency_quantiles=list(latency.quantiles_ns),
+            idle_exit=_delay([latency.idle_exit_ns], "measured: timers alone against timers beside a busy task", today),
+        )
+    if idle_answers_ns:
+        source = "fit: duration of a ping-pong across two CPUs"
+        timing = timing.replace(wakeup_idle_cpu=_delay(idle_answers_ns, source, today))
+    return card.with_prices(prices, timing=timing)
+
+
+def _delay(values_ns: list[float], source: str, date: str) -> Parameter:
+    ordered = sorted(values_ns)
+    value = ordered[len(ordered) // 2]
+    return Parameter(
+        value=_digits(value),
+        low=_digits(ordered[0]),
+        high=_digits(ordered[-1]),
+        unit="ns",
+        source=source,
+        date=date,
+    )
+
+
+def _digits(value: float) -> float:
+    """Seven significant digits: more are not known, and fewer bytes are easier to read."""
+    return float(f"{value:.7g}")
+
+
+def _topology(start: Topology) -> Topology:
+    cpus = os.cpu_count() or 1
+    caches = _caches() or list(start.caches)
+    return start.replace(cpus=cpus, cpus_per_cache=min(start.cpus_per_cache, cpus), caches=caches, threads_per_core=1)
+
+
+def _caches() -> list[Cache]:
+    """Data caches, first level first; none where the kernel does not tell."""
+    found: dict[int, Cache] = {}
+    for folder in sorted(_CACHES.glob("index*")):
+        try:
+            if (folder / "type").read_text().strip() == "Instruction":
+                continue
+            level = int((folder / "level").read_text())
+            size = int((folder / "size").read_text().strip().removesuffix("K")) * 1024
+            ways = int((folder / "ways_of_associativity").read_text())
+            line = int((folder / "coherency_line_size").read_text())
+            found[level] = Cache(size=Size(size), ways=max(ways, 1), line=Size(line))
+        except (OSError, ValueError):
+            return []
+    return [found[level] for level in sorted(found)][:3]
+
+
+def _kernel(start: Kernel, facts: dict[str, Any]) -> Kernel:
+    version = str(facts["release"])
+    numbers = tuple(int(part) for part in version.split("-")[0].split(".")[:2])
+    return start.replace(
+        version=version,
+        hz=int(facts.get("hz") or start.hz),
+        scheduler="eevdf" if numbers >= (6, 6) else "cfs",
+        base_slice=Duration(_base_slice_ns(numbers)),
+        bandwidth_slice=Duration(int(facts.get("sched_cfs_bandwidth_slice_us", 5000)) * 1000),
+        autogroup=bool(facts.get("sched_autogroup_enabled", 0)),
+    )
+
+
+def _base_slice_ns(version: tuple[int, ...]) -> int:
+    """The kernel's base slice: as debugfs tells it, else by its rule, scaled by 1 + log2 of up to 8 CPUs.
+
+    References
+    ----------
+    Linux ``kernel/sched/fair.c``: ``sysctl_sched_base_slice`` (0.75 ms, 0.7 ms since 6.15) and
+    ``get_update_sysctl_factor``.
+    """
+    try:
+        return int(_FAIR_DEBUG.read_text())
+    except (OSError, ValueError):
+        base_ns = 700_000 if version >= (6, 15) else 750_000
+        return base_ns * min(os.cpu_count() or 1, 8).bit_length()

@@ -1,0 +1,96 @@
+"""Measuring micro-workloads: interleaved rounds of separate runs, until they repeat."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from virtsim.backends import observe
+from virtsim.calibration.plan import Micro
+from virtsim.core.errors import CalibrationError
+from virtsim.results.run import Run
+
+#: Runs of a micro-workload whose first is slower than this ratio to the others' median are warm-ups.
+WARM_UP_RATIO = 1.05
+
+
+@dataclass
+class Samples:
+    """What the runs of one micro-workload gave.
+
+    Attributes
+    ----------
+    cpu_ns, wall_ns : list of float, ns
+        CPU time and elapsed time of one repetition, a value for each run; all tasks together, and of
+        the task that ended last.
+    disturbed : int
+        Runs left out because the machine was busy with something else.
+    """
+
+    cpu_ns: list[float] = field(default_factory=list)
+    wall_ns: list[float] = field(default_factory=list)
+    disturbed: int = 0
+
+    @property
+    def median_ns(self) -> float:
+        """Median CPU time of one repetition, ns."""
+        return _median(self.cpu_ns)
+
+    @property
+    def spread(self) -> float:
+        """Half the distance of the quartiles over the median."""
+        ordered = sorted(self.cpu_ns)
+        quarter = max(1, len(ordered) // 4)
+        return (ordered[-quarter] - ordered[quarter - 1]) / 2 / self.median_ns
+
+
+def measure(
+    plan: Sequence[Micro], rounds: int, progress: Callable[[Iterable[int], str], Iterable[int]] | None = None
+) -> dict[str, Samples]:
+    """Run every micro-workload once a round, for ``rounds`` rounds after a warm-up round.
+
+    Parameters
+    ----------
+    plan : sequence of Micro
+    rounds : int
+        Each is a fresh process run of every micro-workload; interleaved, so that a change of the
+        machine's speed touches all alike.
+    progress : callable, optional
+        Wraps the numbers of all runs, as tqdm does.
+
+    Raises
+    ------
+    CalibrationError
+        If a run did not finish its work.
+    """
+    samples = {micro.name: Samples() for micro in plan}
+    total = range((rounds + 1) * len(plan))
+    for number in progress(total, "measuring") if progress is not None else total:
+        micro = plan[number % len(plan)]
+        run = observe(micro.scenario, repeats_if_disturbed=0, operation_latency=True)
+        _keep(samples[micro.name], micro, run)
+    for collected in samples.values():
+        _drop_warm_up(collected)
+    return samples
+
+
+def _keep(samples: Samples, micro: Micro, run: Run) -> None:
+    if any(task.outcome != "finished" or task.end_ns is None for task in run.tasks):
+        outcomes = ", ".join(f"{task.task}: {task.outcome}" for task in run.tasks)
+        raise CalibrationError(f"{micro.name} did not finish its work ({outcomes}); is the machine overloaded?")
+    samples.disturbed += run.disturbed
+    samples.cpu_ns.append(sum(task.cpu_time_ns for task in run.tasks) / micro.repetitions)
+    samples.wall_ns.append(max(task.end_ns or 0 for task in run.tasks) / micro.repetitions)
+
+
+def _drop_warm_up(samples: Samples) -> None:
+    """Drop the first run if it stands out; the others stay, whatever they are."""
+    rest = samples.cpu_ns[1:]
+    if rest and samples.cpu_ns[0] > WARM_UP_RATIO * _median(rest):
+        del samples.cpu_ns[0], samples.wall_ns[0]
+
+
+def _median(values: Sequence[float]) -> float:
+    ordered = sorted(values)
+    middle = len(ordered) // 2
+    return ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2
