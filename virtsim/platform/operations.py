@@ -85,8 +85,8 @@ def operation_events(operation: Operation, workload: Workload, topology: Topolog
 def contended_events(operation: Operation, workload: Workload) -> tuple[Event, ...]:
     """Events that an operation adds when it has to wait, or to wake a waiter.
 
-    Lock, Unlock and a futex channel enter the kernel only then; the receiving of a message that has to be waited for makes
-    no call more (the call that waits is the one that receives), except that a futex is called at all.
+    Lock, Unlock and a futex channel enter the kernel only then. Receiving from a pipe that has to be waited for
+    makes no call more: the call that waits is the one that receives.
     """
     if isinstance(operation, Lock):
         return (Event("futex_wait"),)

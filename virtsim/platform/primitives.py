@@ -82,7 +82,7 @@ _KERNEL = {
     "write_page": Primitive(
         "ns", "kernel", "Find one more page of a file that is written, copying apart.", "syscall write"
     ),
-    "file_sync": Primitive("ns", "kernel", "fsync of a file that lives in memory.", "write_fsync"),
+    "file_sync": Primitive("ns", "kernel", "Synchronise (fsync) a file that lives in memory.", "write_fsync"),
     "file_create": Primitive("ns", "kernel", "Create an empty file and close it."),
     "file_delete": Primitive("ns", "kernel", "Remove an empty file."),
     "select_scan": Primitive("ns", "kernel", "Ask one descriptor in a select call."),

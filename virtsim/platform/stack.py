@@ -127,6 +127,7 @@ class Stack:
             offered = _offer(kind, settings, offered)
             self.kinds.append(kind)
             self.settings.append(settings)
+        self.offered = offered
         if "system" not in offered:
             raise SpecError(f"layers[{len(card.layers) - 1}].kind", "the top layer must be one that programs run on")
 

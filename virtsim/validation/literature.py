@@ -148,7 +148,7 @@ class Paper(Spec, frozen=True, kw_only=True):
     assumed : dict of str to Parameter
         Where the fit begins for prices that nobody states; it may move them.
     prior : float
-        Other prices begin at this many times those of the reference card.
+        Other prices begin at this many times those of ``models/priors/bare-machine.toml``.
     rows : list of Row
         All of them, whether they are met or not.
     """

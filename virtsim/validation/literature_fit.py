@@ -5,8 +5,9 @@ with a weak prior that keeps what the rows do not determine near an assumption:
 
     minimise  sum_i ((A p - b)_i / (s * b_i))^2  +  sum_j ((p_j - q_j) / (t * q_j))^2,    p >= 0
 
-with ``s`` = 2 % (rounding of published tables), ``t`` = 100 % and ``q`` the reference card's prices times the
-paper's ``prior`` factor. The 90 % intervals are those of the linear-Gaussian posterior.
+with ``s`` = 2 % (rounding of published tables), ``t`` = 100 % and ``q`` what the paper's card assumes, or else
+the price of ``models/priors/bare-machine.toml`` times the paper's ``prior`` factor. The 90 % intervals are
+those of the linear-Gaussian posterior.
 
 References
 ----------
@@ -16,18 +17,43 @@ C. L. Lawson, R. J. Hanson, *Solving Least Squares Problems*, SIAM, 1995, chapte
 from __future__ import annotations
 
 import math
+from functools import cache
+from typing import Annotated
 
+from msgspec import Meta
+
+from virtsim.core.data import find_card
 from virtsim.core.errors import SpecError
 from virtsim.core.parameter import Parameter
+from virtsim.core.spec import Spec, load_toml
 from virtsim.platform.expand import design_row
 from virtsim.platform.host import HostCard, load_host
 from virtsim.platform.primitives import PRIMITIVES
 from virtsim.validation.literature import Paper, Row, load_mix, mix_totals, paper_stack, unit_ns
+from virtsim.workload.operations import Name
 
 ROW_SD = 0.02
 PRIOR_SD = 1.0
-REFERENCE = "epyc-guest-linux-6.18"
+PRIOR = "bare-machine"
 _Z90 = 1.6449
+
+
+class PriorCard(Spec, frozen=True, kw_only=True):
+    """Where fits begin: a guess of each price, in the primitive's unit."""
+
+    name: Name
+    description: Annotated[str, Meta(min_length=1)]
+    prices: dict[str, Annotated[float, Meta(gt=0)]]
+
+    def _check(self) -> None:
+        for name in sorted(set(PRIMITIVES) ^ set(self.prices)):
+            raise SpecError(f"prices.{name}", "a prior has a price for every primitive, and for nothing else")
+
+
+@cache
+def load_prior() -> PriorCard:
+    """The shipped prior."""
+    return load_toml(find_card("priors", PRIOR, "prior"), PriorCard)
 
 
 def calibration_rows(paper: Paper) -> list[tuple[Row, str]]:
@@ -60,9 +86,8 @@ def fit_prices(paper: Paper, frame: HostCard) -> dict[str, Parameter]:
     import numpy as np
     from scipy.optimize import lsq_linear
 
-    reference = load_host(REFERENCE)
-    names = [name for name in PRIMITIVES if name in reference.prices or name in paper.given]
-    prior = np.array([_prior(name, paper, reference) for name in names])
+    names = list(PRIMITIVES)
+    prior = np.array([_prior(name, paper) for name in names])
     rows = calibration_rows(paper)
     design = np.array([design_row(mix_totals(load_mix(row.fixed), paper_stack(paper, s)), names) for row, s in rows])
     target = np.array([unit_ns(row, row.published[s], frame) / row.times for row, s in rows])
@@ -80,11 +105,11 @@ def fit_prices(paper: Paper, frame: HostCard) -> dict[str, Parameter]:
     return {name: prices[name] for name in names}
 
 
-def _prior(name: str, paper: Paper, reference: HostCard) -> float:
+def _prior(name: str, paper: Paper) -> float:
     given = paper.given.get(name) or paper.assumed.get(name)
     if given is not None:
         return given.known(f"{paper.name}: {name}")
-    return max(reference.price(name), 1e-6) * paper.prior
+    return load_prior().prices[name] * paper.prior
 
 
 def _fitted(name: str, factor: float, spread: float, prior: float, used: bool, paper: Paper) -> Parameter:
@@ -97,7 +122,7 @@ def _fitted(name: str, factor: float, spread: float, prior: float, used: bool, p
             unit=PRIMITIVES[name].unit,
             low=_round(value / 3),
             high=_round(value * 3),
-            source=f"assumed: {paper.prior:g} times that of {REFERENCE}; no row of the paper depends on it",
+            source=f"assumed: {paper.prior:g} times the prior {PRIOR}; no row of the paper depends on it",
             date="2026",
             status="assumed",
         )

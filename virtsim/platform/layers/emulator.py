@@ -47,7 +47,18 @@ _FACTOR = {
     "pte_clear": "kernel_factor",
     "tlb_flush": "switch_factor",
 }
-_INTERNAL = {"cpuid", "msr_access", "cr_write", "interrupt_flag", "rdtsc"}
+_INTERNAL = {
+    "cpuid",
+    "msr_access",
+    "cr_write",
+    "interrupt_flag",
+    "rdtsc",
+    "full_return",
+    "vm_entry",
+    "vm_exit",
+    "vmcs_read",
+    "vmcs_write",
+}
 
 
 class Emulator(LayerKind):
