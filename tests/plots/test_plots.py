@@ -108,6 +108,19 @@ def test_many_wakeups_and_tasks_are_not_all_drawn():
     assert not ax.lines
 
 
+def test_slices_that_are_too_many_become_columns_of_the_busiest_task():
+    run = make_run()
+    run.duration_ns = 20 * MS
+    # Half of the time a and b alternate 3:1 by microseconds, then b alone.
+    run.slices = [Slice(0, t * 1000 + (750 if b else 0), (t + 1) * 1000 - (0 if b else 250), "ab"[b], "spin")
+                  for t in range(10_000) for b in (0, 1)]  # fmt: skip
+    run.slices += [Slice(0, (10_000 + t) * 1000, (10_001 + t) * 1000, "b", "spin") for t in range(10_000)]
+    run.throttles = []
+    (left, right) = sorted(bars(plot_timeline(run)[0]))
+    assert left[:2] == (0.0, 10.0)
+    assert right[:2] == (10.0, 20.0)
+
+
 # -- sweep -----------------------------------------------------------------------------------------
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from virtsim.core.errors import SpecError
 from virtsim.core.units import parse_duration
 from virtsim.plots.style import PALETTE, THROTTLED, save_figure, shade, style, time_unit
-from virtsim.results.run import Run
+from virtsim.results.run import Run, Slice
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,6 +22,9 @@ _BAR = 0.72
 #: Wake-ups are marked while they can be told apart, and the legend lists tasks while it can be read.
 _MOST_WAKEUPS = 150
 _MOST_TASKS = 14
+#: A CPU with more slices than this in the window is drawn in columns, about three to a pixel.
+_MOST_SLICES = 5000
+_COLUMNS = 4000
 
 
 def plot_timeline(
@@ -30,7 +33,8 @@ def plot_timeline(
     """Draw the timelines of one or several runs above each other, on one time axis.
 
     Colours tell guests, tints of them their tasks; a hatched bar over a CPU's row marks that a group was
-    throttled there; a tick marks a wake-up, if there are few enough to be seen.
+    throttled there; a tick marks a wake-up, if there are few enough to be seen. Where slices are too many to be
+    told apart, each sliver of time shows the task that had most of it.
 
     Parameters
     ----------
@@ -117,10 +121,9 @@ def _draw(ax: Axes, run: Run, colours: dict[TaskKey, Colour], start_ns: int, end
     _, unit_ns = time_unit(end_ns)
     row = {cpu: i for i, cpu in enumerate(_cpus(run))}
     spans: dict[tuple[int, TaskKey], list[tuple[float, float]]] = {}
-    for piece in run.slices:
-        if piece.start_ns < end_ns and piece.end_ns > start_ns:
-            span = (piece.start_ns / unit_ns, (piece.end_ns - piece.start_ns) / unit_ns)
-            spans.setdefault((piece.cpu, (piece.guest, piece.task)), []).append(span)
+    for piece in _visible(run, start_ns, end_ns):
+        span = (piece.start_ns / unit_ns, (piece.end_ns - piece.start_ns) / unit_ns)
+        spans.setdefault((piece.cpu, (piece.guest, piece.task)), []).append(span)
     for (cpu, task), pieces in spans.items():
         # A hairline in the bar's own colour keeps slices visible that are thinner than a pixel.
         where = (row[cpu] - _BAR / 2, _BAR)
@@ -132,6 +135,40 @@ def _draw(ax: Axes, run: Run, colours: dict[TaskKey, Colour], start_ns: int, end
     ax.set_yticks(range(len(row)), [f"CPU {cpu}" for cpu in row])
     ax.grid(axis="y", visible=False)
     ax.set_title(f"{run.world}: {run.scenario.name}" + (" (disturbed)" if run.disturbed else ""))
+
+
+def _visible(run: Run, start_ns: int, end_ns: int) -> list[Slice]:
+    """The slices in the window; of a CPU that has too many to be seen, what is seen of them."""
+    by_cpu: dict[int, list[Slice]] = {}
+    for piece in run.slices:
+        if piece.start_ns < end_ns and piece.end_ns > start_ns:
+            by_cpu.setdefault(piece.cpu, []).append(piece)
+    seen: list[Slice] = []
+    for pieces in by_cpu.values():
+        seen += pieces if len(pieces) <= _MOST_SLICES else _coarse(pieces, start_ns, end_ns)
+    return seen
+
+
+def _coarse(pieces: Sequence[Slice], start_ns: int, end_ns: int) -> list[Slice]:
+    """Columns, each of the task that had most of it; neighbours of one task are joined."""
+    width_ns = max(1, (end_ns - start_ns) // _COLUMNS)
+    columns: dict[int, dict[TaskKey, int]] = {}
+    for piece in pieces:
+        first, last = max(piece.start_ns, start_ns), min(piece.end_ns, end_ns)
+        for column in range((first - start_ns) // width_ns, -(-(last - start_ns) // width_ns)):
+            left = start_ns + column * width_ns
+            share = min(last, left + width_ns) - max(first, left)
+            times = columns.setdefault(column, {})
+            times[piece.guest, piece.task] = times.get((piece.guest, piece.task), 0) + share
+    joined: list[Slice] = []
+    for column, times in sorted(columns.items()):
+        guest, task = max(times, key=lambda key: times[key])
+        left = start_ns + column * width_ns
+        previous = joined[-1] if joined else None
+        if previous and previous.end_ns == left and (previous.guest, previous.task) == (guest, task):
+            left = joined.pop().start_ns
+        joined.append(Slice(pieces[0].cpu, left, start_ns + (column + 1) * width_ns, guest, task))
+    return joined
 
 
 def _mark_throttling(ax: Axes, run: Run, row: dict[int, int], unit_ns: int) -> None:
