@@ -29,6 +29,7 @@ WAYS = ("SIGKILL", "SIGTERM", "SIGINT", "time-out")
 LATEST_S = 1.2
 _ROOT = Path(__file__).parents[2]
 _PROGRAM = """
+import signal
 import sys
 from tests.backends.torture import scenario
 from virtsim.backends import observe
@@ -38,6 +39,7 @@ module = sys.modules["virtsim.backends.observe"]
 run_image = module.run_image
 if sys.argv[2] != "0":
     module.run_image = lambda runner, image, timeout_ns: run_image(runner, image, int(sys.argv[2]))
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
 print("ready", flush=True)
 try:
     observe(scenario(), timeline=sys.argv[1] == "1", repeats_if_disturbed=0)

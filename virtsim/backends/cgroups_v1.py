@@ -94,7 +94,7 @@ class CgroupsV1:
         """Shares, cpuset, memory, pids, I/O weight."""
         if path.count("/"):
             cgroups.write(self.folder("cpu", path) / "cpu.shares", str(shares(limits.cpu_weight)))
-        if limits.cpus is not None:
+        if limits.cpus is not None and "cpuset" in self.controllers:  # else the tasks' affinity alone does it
             cgroups.write(self._file("cpuset", path, "cpuset.cpus", "cpus"), str(limits.cpus))
         if limits.memory_max is not None:
             file = self._file("memory", path, "memory.limit_in_bytes", "memory_max")

@@ -76,7 +76,7 @@ class CgroupsV2:
         """Weight, cpuset, memory (without swap), pids, I/O weight."""
         if path.count("/"):
             cgroups.write(self._file("cpu", path, "cpu.weight", "cpu_weight"), str(limits.cpu_weight))
-        if limits.cpus is not None:
+        if limits.cpus is not None and "cpuset" in self.controllers:  # else the tasks' affinity alone does it
             cgroups.write(self._file("cpuset", path, "cpuset.cpus", "cpus"), str(limits.cpus))
         if limits.memory_max is not None:
             cgroups.write(self._file("memory", path, "memory.max", "memory_max"), str(limits.memory_max))

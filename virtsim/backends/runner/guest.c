@@ -12,6 +12,19 @@
 
 #include "runner.h"
 
+/* The signal comes when the parent dies, not if it died before: so look who the parent is. /proc tells it
+ * in the supervisor's pid namespace; in a new one getppid() would be 0. */
+void die_with_supervisor(int proc)
+{
+    char text[512];
+    long long parent;
+    const char *rest;
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (read_text(proc, "self/stat", text, sizeof text) < 0 || (rest = strrchr(text, ')')) == NULL ||
+        sscanf(rest, ") %*c %lld", &parent) != 1 || parent != HEADER->supervisor_pid)
+        _exit(1);
+}
+
 static void enter_groups(int guest)
 {
     const struct guest *g = &GUESTS[guest];
@@ -121,6 +134,7 @@ _Noreturn void guest_main(int guest)
     int proc = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (proc < 0)
         fail(FAIL_INTERNAL, guest, "opening /proc");
+    die_with_supervisor(proc);
     prctl(PR_SET_CHILD_SUBREAPER, 1);
     enter_groups(guest);
     int64_t offset_ns = g->isolated ? isolate(guest, proc) : 0;

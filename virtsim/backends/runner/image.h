@@ -164,6 +164,7 @@ struct header {
     /* Report */
     int64_t ready;       /* futex: processes at the barrier */
     int64_t go;          /* futex: 1 when released */
+    int64_t supervisor_pid;
     int64_t released_ns; /* time 0, ns of the host's CLOCK_MONOTONIC */
     int64_t stopped_ns;  /* end of the run */
     int64_t stop_took_ns; /* from the first CPU clock read at the end to the last */

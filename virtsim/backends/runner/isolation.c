@@ -7,7 +7,6 @@
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <sched.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -95,7 +94,7 @@ static void enter_user_namespace(int guest, int proc)
     close(gate[1]);
     if (setresgid(0, 0, 0) < 0 || setresuid(0, 0, 0) < 0)
         fail(FAIL_USER_NAMESPACE, guest, "becoming the guest's root");
-    prctl(PR_SET_PDEATHSIG, SIGKILL); /* a change of user clears it */
+    die_with_supervisor(proc); /* a change of user makes the kernel forget it */
 }
 
 /* ---- Root file system ---- */

@@ -63,6 +63,7 @@ int supervise(void);
 
 /* guest.c */
 _Noreturn void guest_main(int guest);
+void die_with_supervisor(int proc);
 
 /* isolation.c */
 int namespace_flags(const struct guest *g);

@@ -52,7 +52,6 @@ static void start_guest(int number)
     if (pid < 0)
         fail(flags && geteuid() != 0 ? FAIL_USER_NAMESPACE : FAIL_PID_NAMESPACE, number, "clone");
     if (pid == 0) {
-        prctl(PR_SET_PDEATHSIG, SIGKILL);
         if (!HEADER->real_time)
             setpriority(PRIO_PROCESS, 0, 0);
         guest_main(number);
@@ -363,6 +362,10 @@ int supervise(void)
     sigprocmask(SIG_BLOCK, &child, NULL);
     prctl(PR_SET_CHILD_SUBREAPER, 1);
     own_proc = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    char link[32] = "";
+    if (readlinkat(own_proc, "self", link, sizeof link - 1) < 0)
+        return 3;
+    HEADER->supervisor_pid = strtoll(link, NULL, 10);
     become_prompt();
     measure_runner();
     HEADER->round_before_fs = round_fs();
