@@ -40,8 +40,8 @@ from virtsim.workload.operations import Name
 Text = Annotated[str, Meta(min_length=1, max_length=2000)]
 Positive = Annotated[float, Meta(gt=0)]
 
-#: ns in one unit of a published value; cycles are turned by the host's clock.
-UNITS_NS = {"ns": 1.0, "us": 1e3, "ms": 1e6, "s": 1e9}
+#: ns in one unit of a published value; cycles are turned by the host's clock, and a share is its own unit.
+UNITS_NS = {"%": 1.0, "ns": 1.0, "us": 1e3, "ms": 1e6, "s": 1e9}
 
 
 class MixEvent(Spec, frozen=True, kw_only=True):
@@ -100,6 +100,8 @@ class Row(Spec, frozen=True, kw_only=True):
     line : bool
         The base is limited by a line, not by its processor: a unit takes the base's time or, if that is
         longer, the whole cost of the fixed mix.
+    critical : bool
+        Only what the asking processor spends counts: the others work beside it and are not the bottleneck.
     spread : float, optional
         Published run-to-run spread, relative.
     why : str
@@ -118,6 +120,7 @@ class Row(Spec, frozen=True, kw_only=True):
     per_second: bool = False
     rate: bool = False
     line: bool = False
+    critical: bool = False
     work: Positive = 1.0
     spread: float | None = None
     why: str = ""
@@ -254,9 +257,15 @@ def paper_stack(paper: Paper, name: str) -> Stack:
     return Stack(StackCard(name=card.name, description=card.description, layers=layers))
 
 
-def mix_totals(mix: Mix, stack: Stack) -> dict[str, float]:
-    """Primitives of one unit of a mix on a stack."""
-    return combine((e.times, expand(e.event, stack, e.size)) for e in mix.events)
+def mix_totals(mix: Mix, stack: Stack, critical: bool = False) -> dict[str, float]:
+    """Primitives of one unit of a mix on a stack; only the asking processor's if ``critical``."""
+    if not critical:
+        return combine((e.times, expand(e.event, stack, e.size)) for e in mix.events)
+    totals: dict[str, float] = {}
+    for e in mix.events:
+        for primitive, count in expand(e.event, stack, e.size).parties.get("", {}).items():
+            totals[primitive] = totals.get(primitive, 0.0) + e.times * count
+    return totals
 
 
 def unit_ns(row: Row, value: float, host: HostCard) -> float:
@@ -275,12 +284,12 @@ def unit_value(row: Row, time_ns: float, host: HostCard) -> float:
     return time_ns / unit_ns(row, 1.0, host)
 
 
-def _extra_ns(name: str, paper: Paper, stack: str, host: HostCard) -> float:
+def _extra_ns(name: str, row: Row, paper: Paper, stack: str, host: HostCard) -> float:
     """What one unit of a mix costs more on a stack than on the base."""
     if not name:
         return 0.0
     mix = load_mix(name)
-    here, base = (mix_totals(mix, paper_stack(paper, s)) for s in (stack, paper.base))
+    here, base = (mix_totals(mix, paper_stack(paper, s), row.critical) for s in (stack, paper.base))
     return price(here, host) - price(base, host)
 
 
@@ -288,8 +297,8 @@ def predict_row(row: Row, paper: Paper, host: HostCard) -> Iterator[Result]:
     """Results of a row on all its stacks."""
     base_ns = unit_ns(row, row.published[paper.base], host)
     times = row.times * (base_ns / 1e9 if row.per_second else 1.0)
-    fixed = {s: times * _extra_ns(row.fixed, paper, s, host) for s in row.published}
-    scaled = {s: _extra_ns(row.scaled, paper, s, host) for s in row.published}
+    fixed = {s: times * _extra_ns(row.fixed, row, paper, s, host) for s in row.published}
+    scaled = {s: _extra_ns(row.scaled, row, paper, s, host) for s in row.published}
     scale = 0.0
     if row.scaled:
         fitted = next(s for s in row.calibration if s != paper.base)

@@ -90,6 +90,7 @@ def fit_prices(paper: Paper, frame: HostCard) -> dict[str, Parameter]:
     prior = np.array([_prior(name, paper) for name in names])
     rows = calibration_rows(paper)
     design = np.array([design_row(mix_totals(load_mix(row.fixed), paper_stack(paper, s)), names) for row, s in rows])
+    design = design.reshape(len(rows), len(names))
     target = np.array([unit_ns(row, row.published[s], frame) / row.times for row, s in rows])
     fixed = np.array([name in paper.given for name in names])
     free = ~fixed
