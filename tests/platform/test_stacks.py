@@ -6,10 +6,12 @@ from hypothesis import strategies as st
 
 from virtsim.core.data import models_folder
 from virtsim.core.errors import SpecError
+from virtsim.platform.costs import Costs
 from virtsim.platform.events import EVENTS
 from virtsim.platform.expand import expand, price
 from virtsim.platform.host import load_host
 from virtsim.platform.layers import LAYER_KINDS
+from virtsim.platform.operations import TlbProfile
 from virtsim.platform.paths import io_path
 from virtsim.platform.primitives import PRIMITIVES
 from virtsim.platform.stack import StackCard, load_stack
@@ -129,6 +131,17 @@ def test_a_two_dimensional_walk_makes_nm_plus_n_plus_m_references(n, m):
     stack = _variant("kvm", 2, guest_levels=n, host_levels=m, walk_reference_share=1.0)
     assert expand("tlb_miss", stack).totals["walk_reference"] == n * m + n + m
     assert expand("tlb_miss", load_stack("kvm-shadow")).totals["walk_reference"] == 4
+
+
+def test_memory_virtualization_slows_computation_down_by_its_walks():
+    profile = TlbProfile(misses_per_100k=294.3, instructions_per_ns=2.0)
+    walk = HOST.price("walk_reference")
+    misses = 2.0 * 294.3 / 1e5
+    compute = HOST.price("compute")
+    assert Costs(HOST, NATIVE).compute_rate() == compute
+    assert Costs(HOST, NATIVE).compute_rate(profile) == pytest.approx(compute + 4 * walk * misses)
+    assert Costs(HOST, load_stack("kvm")).compute_rate(profile) == pytest.approx(compute + 24 * 0.69 * walk * misses)
+    assert Costs(HOST, load_stack("kvm-shadow")).compute_rate(profile) == pytest.approx(compute + 4 * walk * misses)
 
 
 def test_shadow_paging_exits_where_nested_paging_does_not():

@@ -10,15 +10,10 @@ from virtsim.core.data import models_folder
 from virtsim.core.errors import SpecError
 from virtsim.platform.host import load_host
 from virtsim.platform.primitives import PRIMITIVES
-from virtsim.validation.literature import (
-    Paper,
-    _spearman,
-    load_mix,
-    load_paper,
-    validate_literature,
-    validate_paper,
-)
+from virtsim.validation.literature import validate_literature, validate_paper
+from virtsim.validation.literature_cards import Paper, load_mix, load_paper
 from virtsim.validation.literature_fit import calibration_rows, fit_prices
+from virtsim.validation.literature_report import _spearman
 
 PAPERS = sorted(path.stem for path in (models_folder() / "literature").glob("*.toml"))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from virtsim.platform.expand import combine, expand, price
-from virtsim.platform.operations import Event, contended_events, operation_events
+from virtsim.platform.operations import Event, TlbProfile, compute_events, contended_events, operation_events
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -49,9 +49,9 @@ class Costs:
         parties = expand(event, self.stack, size).parties
         return {party: round(price(totals, self.host)) for party, totals in parties.items()}
 
-    def compute_rate(self) -> float:
-        """CPU ns for each ns of the reference core."""
-        return price(expand("compute", self.stack), self.host)
+    def compute_rate(self, profile: TlbProfile | None = None) -> float:
+        """CPU ns for each ns of the reference core; with a TLB profile, its walks included."""
+        return price(self.totals(compute_events(1.0, profile)), self.host)
 
     def operation_ns(self, operation: Operation, workload: Workload) -> int:
         """CPU time of one execution of an operation, ns; see :func:`operation_events` for what it leaves out."""

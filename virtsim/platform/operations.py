@@ -82,6 +82,37 @@ def operation_events(operation: Operation, workload: Workload, topology: Topolog
     return (STEP, *_EVENTS[type(operation)](operation, workload, topology))
 
 
+class TlbProfile(NamedTuple):
+    """How often a program's translations miss.
+
+    Attributes
+    ----------
+    misses_per_100k : float
+        TLB misses in 100 000 instructions; published ones are in the workload card ``tlb``.
+    instructions_per_ns : float
+        Of the reference core while it does not wait for a walk.
+    """
+
+    misses_per_100k: float
+    instructions_per_ns: float = 1.0
+
+
+def compute_events(work_ns: float, profile: TlbProfile | None = None) -> tuple[Event, ...]:
+    """Events of computing for ``work_ns`` of the reference core.
+
+    With a profile the work is that of a program whose translations never miss; the misses come on top, each
+    a page-table walk, which a stack with two dimensions of tables makes longer.
+
+    References
+    ----------
+    R. Bhargava et al., "Accelerating two-dimensional page walks for virtualized systems", ASPLOS 2008, table 1.
+    """
+    events = (Event("compute", work_ns),)
+    if profile is None:
+        return events
+    return (*events, Event("tlb_miss", work_ns * profile.instructions_per_ns * profile.misses_per_100k / 1e5))
+
+
 def contended_events(operation: Operation, workload: Workload) -> tuple[Event, ...]:
     """Events that an operation adds when it has to wait, or to wake a waiter.
 

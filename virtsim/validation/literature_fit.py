@@ -29,7 +29,8 @@ from virtsim.core.spec import Spec, load_toml
 from virtsim.platform.expand import design_row
 from virtsim.platform.host import HostCard, load_host
 from virtsim.platform.primitives import PRIMITIVES
-from virtsim.validation.literature import Paper, Row, load_mix, mix_totals, paper_stack, unit_ns
+from virtsim.validation.literature import mix_totals, paper_stack, unit_ns
+from virtsim.validation.literature_cards import Paper, Row, load_mix
 from virtsim.workload.operations import Name
 
 ROW_SD = 0.02
