@@ -97,11 +97,11 @@ def calibrate(
     plan = micro_workloads(start)
     samples = measure(plan, rounds, progress)
     fitted = fit(_rows(plan, samples), _wanted(start), _known(start))
-    priced = with_fit(start, fitted, None, [])
+    priced = with_fit(start, fitted)
     latency = measure_timers(priced, timer_rounds, lambda: None)
     crossing = next((micro for micro in plan if micro.name.endswith("two-cpus")), None)
     answers = idle_answer_ns(priced, crossing, samples[crossing.name].wall_ns) if crossing is not None else []
-    card = with_fit(start, fitted, latency, answers)
+    card = with_fit(start, fitted, latency, answers, _foreign_shares(plan, samples))
     found = Calibration(card, fitted, samples, warnings=_warnings(fitted, samples))
     if save:
         found.path = Path(out) if out is not None else this_card()
@@ -111,6 +111,13 @@ def calibrate(
 
 def _rows(plan: list[Micro], samples: dict[str, Samples]) -> list[Row]:
     return [Row(micro.name, micro.totals, samples[micro.name].cpu_ns) for micro in plan]
+
+
+def _foreign_shares(plan: list[Micro], samples: dict[str, Samples]) -> list[float]:
+    """What others took of the CPU in each run of a task that never waits."""
+    single = [micro.name for micro in plan if micro.scenario.guests[0].workload.process_count == 1]
+    pairs = (pair for name in single if name != "sleep" for pair in zip(samples[name].cpu_ns, samples[name].wall_ns))
+    return [max(0.0, 1 - cpu_ns / wall_ns) for cpu_ns, wall_ns in pairs]
 
 
 def _wanted(card: HostCard) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,13 @@ def machine_card(start: HostCard) -> HostCard:
     )
 
 
-def with_fit(card: HostCard, fit: Fit, latency: TimerLatency | None, idle_answers_ns: list[float]) -> HostCard:
+def with_fit(
+    card: HostCard,
+    fit: Fit,
+    latency: TimerLatency | None = None,
+    idle_answers_ns: Sequence[float] = (),
+    foreign_shares: Sequence[float] = (),
+) -> HostCard:
     """The card with fitted prices and delays; each states how it was found."""
     today = datetime.date.today().isoformat()
     prices = {
@@ -56,18 +63,26 @@ def with_fit(card: HostCard, fit: Fit, latency: TimerLatency | None, idle_answer
         )
     if idle_answers_ns:
         source = "fit: duration of a ping-pong across two CPUs"
-        timing = timing.replace(wakeup_idle_cpu=_delay(idle_answers_ns, source, today))
+        timing = timing.replace(wakeup_idle_cpu=_delay(list(idle_answers_ns), source, today))
+    if foreign_shares:
+        source = "measured: elapsed time against CPU time of tasks that never wait"
+        timing = timing.replace(foreign_share=_range(list(foreign_shares), "1", source, today))
     return card.with_prices(prices, timing=timing)
 
 
 def _delay(values_ns: list[float], source: str, date: str) -> Parameter:
-    ordered = sorted(values_ns)
-    value = ordered[len(ordered) // 2]
+    return _range(values_ns, "ns", source, date)
+
+
+def _range(values: list[float], unit: str, source: str, date: str) -> Parameter:
+    """Median and 90 % interval of single values."""
+    ordered = sorted(values)
+    last = len(ordered) - 1
     return Parameter(
-        value=_digits(value),
-        low=_digits(ordered[0]),
-        high=_digits(ordered[-1]),
-        unit="ns",
+        value=_digits(ordered[len(ordered) // 2]),
+        low=_digits(ordered[round(0.05 * last)]),
+        high=_digits(ordered[round(0.95 * last)]),
+        unit=unit,
         source=source,
         date=date,
     )

@@ -33,6 +33,8 @@ class MachineBuilder:
         Of the run.
     folder : Path, optional
         Where files of arrivals are looked up.
+    phases : int
+        Number of the draw of the host's own phases and latencies.
 
     Attributes
     ----------
@@ -43,19 +45,21 @@ class MachineBuilder:
     tasks : list of (guest name, process name, Task)
     """
 
-    def __init__(self, scenario: Scenario, card: HostCard, streams: Streams, folder: Path | None) -> None:
+    def __init__(
+        self, scenario: Scenario, card: HostCard, streams: Streams, folder: Path | None = None, phases: int = 0
+    ) -> None:
         self.scenario = scenario
         self.card = card
         self.streams = streams
         self.folder = folder
         self.kernel = _kernel(card)
-        self._random = SplitMix64(streams.seed64("machine", "phases"))
+        self._random = SplitMix64(streams.seed64(f"machine.{phases}", "phases"))
         self.heart = Heart(
             card.topology.cpus,
             self.kernel,
             _scheduling_costs(card),
             tick_phase_ns=self._phase_ns(self.kernel.tick_ns),
-            seed=streams.seed64("machine", "timer latency"),
+            seed=streams.seed64(f"machine.{phases}", "timer latency"),
         )
         everywhere = frozenset(range(card.topology.cpus))
         self.allowed = frozenset(scenario.cpus) if scenario.cpus else everywhere
@@ -131,6 +135,7 @@ def _scheduling_costs(card: HostCard) -> SchedulingCosts:
     Ticks are not charged: the price of computing was measured with them.
     """
     native = Costs(card, load_stack("native"))
+    foreign = card.timing.foreign_share
     return SchedulingCosts(
         switch_ns=native.event_ns("context_switch"),
         wake_ns=native.event_ns("wakeup"),
@@ -139,4 +144,5 @@ def _scheduling_costs(card: HostCard) -> SchedulingCosts:
         preempt_remote_ns=card.timing.ns("wakeup_same_cpu"),
         timer_latency_ns=tuple(card.timing.timer_latency_quantiles) or (card.timing.ns("timer_latency"),),
         timer_idle_ns=card.timing.ns("idle_exit"),
+        stolen_share=min(foreign.known("timing.foreign_share"), 0.9) if foreign is not None else 0.0,
     )

@@ -19,6 +19,7 @@ def simulate(
     *,
     seed: int = 0,
     replication: int = 0,
+    phases: int = 0,
     timeline: bool = False,
     host: HostCard | None = None,
     folder: Path | None = None,
@@ -33,6 +34,9 @@ def simulate(
         Root seed: the same seed gives the same run, in any process.
     replication : int
         Number of the replication; each has streams of its own.
+    phases : int
+        Number of the draw of what the host does by itself (phases of ticks and bandwidth periods,
+        latencies of timers): the programs draw the same with another one, as repeated real runs do.
     timeline : bool
         Keep every slice and wake-up (memory grows with them).
     host : HostCard, optional
@@ -52,16 +56,16 @@ def simulate(
     ModelError
         If it asks for something that this version does not model.
     """
-    if not 0 <= seed < 2**63 or replication < 0:
-        raise SpecError("seed", "seed and replication are whole numbers of at least 0")
+    if not 0 <= seed < 2**63 or replication < 0 or phases < 0:
+        raise SpecError("seed", "seed, replication and phases are whole numbers of at least 0")
     scenario = scenario.checked()
     card = host if host is not None else load_host(scenario.host)
     _check(scenario, card)
     streams = Streams(seed, replication)
-    builder = MachineBuilder(scenario, card, streams, folder)
+    builder = MachineBuilder(scenario, card, streams, folder, phases)
     recorder = Recorder(scenario, builder, timeline)
     builder.heart.advance(int(scenario.duration))  # a plain int: a Duration would be recorded as text
-    return recorder.run(seed, _manifest(card, replication))
+    return recorder.run(seed, _manifest(card, replication, phases))
 
 
 def _check(scenario: Scenario, card: HostCard) -> None:
@@ -82,11 +86,12 @@ def _check(scenario: Scenario, card: HostCard) -> None:
         )
 
 
-def _manifest(card: HostCard, replication: int) -> dict[str, Any]:
+def _manifest(card: HostCard, replication: int, phases: int) -> dict[str, Any]:
     from virtsim import __version__
 
     return {
         "virtsim": __version__,
         "replication": replication,
+        "phases": phases,
         "host": {"card": card.name, "kernel": card.kernel.version, "scheduler": card.kernel.scheduler},
     }

@@ -137,6 +137,8 @@ class Timing(Spec, frozen=True, kw_only=True):
         The kernel's default for tasks of the fair class.
     migration_cost : Parameter, ns
         A task that ran more recently than this counts as cache-hot to the balancer.
+    foreign_share : Parameter, optional
+        Share (unit ``1``) of a CPU's time that goes to others while a run keeps it busy; none if absent.
     """
 
     timer_latency: Parameter
@@ -146,14 +148,16 @@ class Timing(Spec, frozen=True, kw_only=True):
     idle_exit: Parameter
     timer_slack: Parameter
     migration_cost: Parameter
+    foreign_share: Parameter | None = None
 
     def _check(self) -> None:
         for name in self.__struct_fields__:
             parameter = getattr(self, name)
             if not isinstance(parameter, Parameter):
                 continue
-            if parameter.unit != "ns":
-                raise SpecError(f"{name}.unit", f"must be 'ns', not {parameter.unit!r}")
+            unit = "1" if name == "foreign_share" else "ns"
+            if parameter.unit != unit:
+                raise SpecError(f"{name}.unit", f"must be {unit!r}, not {parameter.unit!r}")
             if parameter.value is not None and parameter.value < 0:
                 raise SpecError(f"{name}.value", "a delay is at least 0")
 

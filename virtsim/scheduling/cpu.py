@@ -24,6 +24,8 @@ class Cpu:
         The running task's instructions have been followed up to here.
     idle_ns : int, ns
         Time without a task, up to ``idle_since_ns`` if it is idle now.
+    stolen_ns : int, ns
+        Time taken by somebody outside while a task was running.
     """
 
     __slots__ = (
@@ -39,6 +41,7 @@ class Cpu:
         "resched",
         "resched_pending",
         "root",
+        "stolen_ns",
         "switches",
         "tick_armed",
         "version",
@@ -55,6 +58,7 @@ class Cpu:
         self.version = 0
         self.tick_armed = False
         self.idle_ns = 0
+        self.stolen_ns = 0
         self.idle_since_ns = 0
         self.switches = 0
         self.balance_due_ns = 0

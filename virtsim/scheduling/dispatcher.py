@@ -92,7 +92,9 @@ class Dispatcher(Hierarchy):
         cpu.current = chosen
         cpu.version += 1
         cpu.switches += 1
-        cpu.account_ns = cpu.burst_at_ns = self.now_ns
+        # A CPU that is stolen stays so, whoever is to run on it.
+        cpu.account_ns = max(cpu.account_ns, self.now_ns)
+        cpu.burst_at_ns = max(cpu.burst_at_ns, self.now_ns)
         if chosen is None:
             cpu.idle_since_ns = self.now_ns
         else:
@@ -104,11 +106,13 @@ class Dispatcher(Hierarchy):
         """Have the end of the current CPU time served."""
         self._follow_burst(cpu, task)
         cpu.version += 1
-        self._push(self.now_ns + max(task.burst_ns, 0), BURST_END, cpu, cpu.version)
+        self._push(max(self.now_ns, cpu.burst_at_ns) + max(task.burst_ns, 0), BURST_END, cpu, cpu.version)
 
     def _follow_burst(self, cpu: Cpu, task: Task) -> None:
-        task.burst_ns -= self.now_ns - cpu.burst_at_ns
-        cpu.burst_at_ns = self.now_ns
+        passed_ns = self.now_ns - cpu.burst_at_ns
+        if passed_ns > 0:
+            task.burst_ns -= passed_ns
+            cpu.burst_at_ns = self.now_ns
 
     def _burst_end(self, cpu: Cpu) -> None:
         """The running task goes on to its next instruction; the kernel takes no notice of that by itself."""
@@ -192,6 +196,22 @@ class Dispatcher(Hierarchy):
         if not cpu.resched_pending:
             cpu.resched_pending = True
             self._push(self.now_ns + delay_ns, RESCHEDULE, cpu, 0)
+
+    def steal(self, cpu: Cpu, duration_ns: int) -> None:
+        """Somebody outside takes a CPU for a while: whoever runs there stands still and is not charged.
+
+        So do the host's own work beside the run, and a hypervisor that runs somebody else's vCPU.
+        """
+        task = cpu.current
+        if task is None:
+            return
+        self._account(cpu)
+        self._follow_burst(cpu, task)
+        cpu.account_ns += duration_ns
+        cpu.burst_at_ns += duration_ns
+        cpu.stolen_ns += duration_ns
+        cpu.version += 1
+        self._push(self.now_ns + duration_ns + max(task.burst_ns, 0), BURST_END, cpu, cpu.version)
 
     def detach(self, task: Task) -> None:
         """Take a waiting task off its CPU, for the balancer."""

@@ -13,17 +13,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from heapq import heappop
+from math import log1p
 from typing import Any
 
+from virtsim.core.streams import SplitMix64
 from virtsim.scheduling.bandwidth import Bandwidth
+from virtsim.scheduling.cpu import Cpu
 from virtsim.scheduling.fair import Entity, FairQueue
 from virtsim.scheduling.group import Group
-from virtsim.scheduling.hierarchy import BURST_END, CALL, PERIOD, RESCHEDULE, SLACK, START, TICK, TIMER
+from virtsim.scheduling.hierarchy import BURST_END, CALL, PERIOD, RESCHEDULE, SLACK, START, STEAL, TICK, TIMER
 from virtsim.scheduling.interpreter import Interpreter
 from virtsim.scheduling.load import LoadAverage
 from virtsim.scheduling.request import RequestQueue
 from virtsim.scheduling.settings import Kernel, SchedulingCosts
 from virtsim.scheduling.task import BLOCKED, Task
+
+#: Mean time between two thefts of a CPU, ns.
+STEAL_EVERY_NS = 10_000_000
 
 
 class Heart(Interpreter):
@@ -53,6 +59,10 @@ class Heart(Interpreter):
     ) -> None:
         super().__init__(cpus, kernel or Kernel(), costs or SchedulingCosts(), tick_phase_ns, seed)
         self.tasks: list[Task] = []
+        self._steal_rng = SplitMix64(seed ^ 0x5DEECE66D)
+        if self.costs.stolen_share > 0:
+            for cpu in self.cpus:
+                self._push(round(STEAL_EVERY_NS * self._exponential()), STEAL, cpu, 0)
         self.root = self.add_group("", None, 0, frozenset(range(cpus)))
 
     def add_group(
@@ -154,5 +164,16 @@ class Heart(Interpreter):
             self._release(subject)
         elif kind == START:
             self._start(subject)
+        elif kind == STEAL:
+            self._steal_again(subject)
         else:
             subject()
+
+    def _steal_again(self, cpu: Cpu) -> None:
+        """Take the CPU for a random while, and come back after a random time: a Poisson stream of thefts."""
+        share = self.costs.stolen_share
+        self.steal(cpu, round(share * STEAL_EVERY_NS * self._exponential()))
+        self._push(self.now_ns + 1 + round(STEAL_EVERY_NS * self._exponential()), STEAL, cpu, 0)
+
+    def _exponential(self) -> float:
+        return -log1p(-self._steal_rng.uniform())

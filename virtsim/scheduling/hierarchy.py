@@ -18,7 +18,7 @@ from virtsim.scheduling.settings import Kernel, SchedulingCosts
 from virtsim.scheduling.task import RUNNABLE, RUNNING, Task
 
 # Kinds of events, in the order in which those of one instant are served.
-BURST_END, TIMER, PERIOD, SLACK, TICK, RESCHEDULE, START, CALL = range(8)
+BURST_END, TIMER, PERIOD, SLACK, TICK, RESCHEDULE, START, CALL, STEAL = range(9)
 
 
 class Hierarchy:

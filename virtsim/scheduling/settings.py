@@ -27,6 +27,8 @@ class SchedulingCosts:
         Quantiles, evenly spaced, of the time from a timer's latest expiry until its task can be switched to.
     timer_idle_ns : int
         What a timer takes longer on an idle CPU.
+    stolen_share : float
+        Share of each busy CPU that goes to somebody outside the model.
     """
 
     switch_ns: int = 0
@@ -38,6 +40,7 @@ class SchedulingCosts:
     tick_ns: int = 0
     timer_latency_ns: tuple[int, ...] = (0,)
     timer_idle_ns: int = 0
+    stolen_share: float = 0.0
 
 
 @dataclass(frozen=True)

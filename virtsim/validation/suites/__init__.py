@@ -1,0 +1,4 @@
+"""Suites of scenarios that were not used in calibration."""
+
+from virtsim.validation.suites import container as container
+from virtsim.validation.suites import smoke as smoke
