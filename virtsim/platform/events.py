@@ -56,7 +56,7 @@ _SYSTEM: dict[str, PlatformEvent] = {
     "copy_fault": _system(0, "A write fault on a page shared after a fork: the page is copied."),
     "fork_wait": _system(3, "Fork a child that exits at once, and wait; the two switches included."),
     "fork_exec": _system(4, "Fork a child that executes a small program, and wait; the switches included."),
-    "fork_shell": _system(60, "Fork a shell that runs a small program, and wait; the switches included."),
+    "fork_shell": _system(68, "Fork a shell that runs a small program, and wait; the switches included."),
     "pipe_write": _system(1, "Write a small message to a pipe; waking the reader not included.", sized=True),
     "pipe_read": _system(1, "Read a small message from a pipe; sleeping not included.", sized=True),
     "futex_wake": _system(1, "Wake a futex; making the task runnable not included."),

@@ -180,6 +180,10 @@ _MONITOR = {
     ),
     "sentry_switch": Primitive("ns", "monitor", "From a program to a user-space kernel and back, without tracing."),
     "sentry_call": Primitive("ns", "monitor", "A user-space kernel's own work on one call."),
+    "sentry_map": Primitive("ns", "monitor", "A user-space kernel changes one mapping of its program in the host."),
+    "sentry_wake": Primitive(
+        "ns", "monitor", "A user-space kernel lets another of its threads go on, asleep ones included."
+    ),
     "gofer_call": Primitive(
         "ns", "monitor", "One request of a user-space kernel to its file server, switches included."
     ),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from msgspec import Meta
 
-from virtsim.core.data import find_card
+from virtsim.core.data import card_names, find_card
 from virtsim.core.errors import SpecError
 from virtsim.core.parameter import Parameter
 from virtsim.core.spec import Spec, load_toml
@@ -202,7 +202,7 @@ def load_stack(name: str) -> Stack:
         If there is no such card or it is not acceptable.
     """
     upper, on, lower = name.partition("-on-")
-    if on:
+    if on and name not in card_names("stacks"):
         return _on(upper, lower)
     path = find_card("stacks", name, "stack")
     return _load(name, path, path.stat().st_mtime_ns)

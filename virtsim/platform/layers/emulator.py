@@ -73,7 +73,9 @@ class Emulator(LayerKind):
         "float_factor": _measured(9.4, 9.3, 9.7, "dependent floating-point arithmetic"),
         "memory_factor": _measured(5.3, 4.6, 5.8, "pointer chase through 32 MiB"),
         "call_factor": _measured(3.48, 3.4, 3.6, "null system call"),
-        "kernel_factor": _measured(13.0, 8.6, 20.0, "stat 14, open and close 9, fork 14, signal 15"),
+        "kernel_factor": _measured(
+            10.0, 4.5, 15.0, "futex 4.5, read 6, open and close 9, exec 9, stat 14, fork 14, signal 15"
+        ),
         "fault_factor": _measured(10.6, 9.9, 11.0, "minor page fault"),
         "switch_factor": _measured(20.0, 17.0, 22.0, "ping-pong through a pipe"),
         "internal_calls": Parameter(

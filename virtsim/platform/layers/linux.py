@@ -194,7 +194,9 @@ class Linux(LayerKind):
         ),
         "exec_faults": assumed(50, "faults", "70 less the fork's 20, counted on Linux 6.18"),
         "exec_touched": assumed(60, "pages", "as for a fork"),
-        "exec_instructions": assumed(20000, "instructions", "start-up code of program and linker"),
+        "exec_instructions": assumed(
+            0, "instructions", "a program that ran before: its translations are kept with its pages"
+        ),
         "shell_pages": assumed(
             150, "pages", "what a shell has resident more than a small program, counted on Linux 6.18"
         ),

@@ -39,6 +39,7 @@ class UserModeMachine(LayerKind):
             2, "1/call", "the host's call is annulled, then the program resumed: Dike, 2006, chapter 9"
         ),
         "stops_per_fault": exact(1, "1/fault", "the fault's signal stops the program once"),
+        "stops_per_return": exact(0, "1/return", "the tracer sets registers while the program is stopped anyway"),
     }
 
     def handle(self, event: str, size: int, settings: Settings) -> Iterable[Step] | None:
@@ -52,13 +53,11 @@ class UserModeMachine(LayerKind):
         if event in ("pte_protect", "pte_fill", "pte_clear"):
             return (Step("pte_copy"), Step("host_copy", note="the host's mapping follows"))
         if event == "full_return":
-            return (Step("ptrace_stop", note="all registers are set by the tracer"),)
+            return (Step("ptrace_stop", settings["stops_per_return"], note="registers are set by the tracer"),)
         if event == "address_space_switch":
             return (Step("host_switch"),)
-        if event == "tlb_flush":
-            return (Step("host_map"),)
-        if event == "root_switch":
-            return ()
+        if event in ("root_switch", "tlb_flush"):
+            return ()  # The host flushes when it changes the mapping.
         if event in ("timer_program", "ipi_send", "halt", "doorbell", "port_io", "mmio_access"):
             return (Step("null", note="a host call"),)
         if event == "interrupt":
@@ -82,9 +81,10 @@ class Sentry(LayerKind):
     parameters = {
         "platform": exact(2, "stops/call", "ptrace: 2 stops a call; 0 for the platforms without tracing"),
         "gofer": exact(1, "switch", "paths are the file server's; 0 where the files live in the Sentry"),
-        "fork_maps": assumed(100, "calls", "mappings of a child's host address space"),
-        "exec_maps": assumed(300, "calls", "mappings of a new image's host address space"),
+        "fork_maps": assumed(120, "calls", "mappings of a child's host address space (2.2 ms a fork by tracing)"),
+        "exec_maps": assumed(320, "calls", "mappings of a new image's host address space (6.1 ms by tracing)"),
         "map_calls": assumed(10, "calls", "host calls to change mappings, through the program's stub"),
+        "faults_to_sentry": assumed(0.14, "1/fault", "most faults are the host's own (4.9 us a fault by tracing)"),
     }
 
     def handle(self, event: str, size: int, settings: Settings) -> Iterable[Step] | None:
@@ -98,7 +98,7 @@ class Sentry(LayerKind):
 
     def _switches(self, event: str, settings: Settings) -> Iterable[Step] | None:
         if event == "context_switch":
-            return (Step("context_switch"), Step("host_switch", note="another host process"))
+            return (Step("context_switch"), Step("sentry_wake", note="another host process"))
         return None
 
     def _serve(self, event: str, size: int, settings: Settings) -> Iterator[Step]:
@@ -108,17 +108,17 @@ class Sentry(LayerKind):
             yield Step("copy_from_file" if event in ("read", "write") else "copy_pipe", size)
         if event in ("page_fault", "copy_fault", "protection_fault"):
             yield Step(event, note="the host's fault, on the Sentry's memory")
-            yield Step("sentry_call", note="the Sentry maps the page")
+            yield from self._enter(settings["faults_to_sentry"], settings)
         if event in _FILES and settings.on("gofer"):
             yield Step("gofer_call", _FILES[event])
         if event in _TREE:
-            yield Step("host_map", settings[_TREE[event]])
+            yield Step("sentry_map", settings[_TREE[event]])
         if event in ("fork_wait", "fork_exec", "fork_shell"):
             yield Step(event, note="the host's process behind it")
         if event in ("file_io", "packet_send", "packet_receive"):
             yield Step(event, 1, size, note="the host's own I/O")
 
-    def _enter(self, calls: int, settings: Settings) -> Iterator[Step]:
+    def _enter(self, calls: float, settings: Settings) -> Iterator[Step]:
         if not calls:
             return
         stops = settings["platform"]
