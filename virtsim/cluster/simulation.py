@@ -446,7 +446,7 @@ class Simulation:
                 guest_history=np.stack([past[rows] for past in self.guest_history], axis=1),
                 movable=movable,
                 receiving=np.array([bool(one) for one in self.incoming], dtype=bool),
-                bandwidth=self.hosts.link * self.scenario.network.migration_share,
+                bandwidth=self.hosts.link.astype(np.float64) * self.scenario.network.migration_share,
             ),
             rows,
         )

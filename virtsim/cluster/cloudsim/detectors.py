@@ -1,8 +1,8 @@
 """Overload detection on arrays, as the reference computes it.
 
-Three questions are asked of a detector: which hosts are overloaded now (:meth:`Detector.firing`), is a host with just these VMs (:meth:`Detector.fires`, exact,
-one host), and which of many candidate hosts would be if a VM were added (:meth:`Detector.fires_with`, on columns that
-:meth:`Detector.open` was given).
+Three questions are asked of a detector: which hosts are overloaded now (:meth:`Detector.firing`); is a host with
+just these VMs (:meth:`Detector.fires`, one host, exact); and which of many candidates would be if a VM were added
+(:meth:`Detector.fires_with`, on the columns that :meth:`Detector.open` was given).
 """
 
 from __future__ import annotations
@@ -105,14 +105,17 @@ class Regression(Detector):
         self.gain = _prediction_gain(np.ones(REGRESSION_SAMPLES) if weights is None else weights)
 
     def prepare(self) -> None:
+        """Predict from each window."""
         state = self.state
         self.predicted = (state.window[:, REGRESSION_SAMPLES - 1 :: -1] @ self.gain) * state.machines.mips
         self.known = (state.window[:, REGRESSION_SAMPLES - 1 :] != 0).any(axis=1)
 
     def vm_sums(self) -> tuple[Floats | float, Floats | float]:
+        """What a VM adds to the detector's sums."""
         return self.predicted, self.known.astype(float)
 
     def firing(self) -> Mask:
+        """Which hosts are overloaded."""
         state = self.state
         n, host, vm = state.n_hosts, state.slot_host, state.slot_vm
         known = np.bincount(host[self.known[vm]], minlength=n) > 0
@@ -123,6 +126,7 @@ class Regression(Detector):
         return mask
 
     def fires(self, vms: list[int], host: int) -> bool:
+        """Whether ``host`` would be overloaded with these VMs."""
         if not self.known[vms].any():
             return self._above(vms, host, FALLBACK)
         total = float(self.state.servers.total[host])
@@ -133,11 +137,13 @@ class Regression(Detector):
         return bool(scaled >= 1)
 
     def open(self, hosts: Integers, table: Floats) -> None:
+        """Take ``hosts`` as candidates."""
         super().open(hosts, table)
         self.limits = self.total / self.parameter
         self.all_known = bool((self.known_count > 0).all())
 
     def fires_with(self, vm: int) -> Mask:
+        """Which candidates would be overloaded with ``vm`` too."""
         mask: Mask = self.sums + self.predicted[vm] >= self.limits
         if not (self.all_known or self.known[vm]):
             fallback = (self.asked + self.state.request[vm]) / self.total > FALLBACK
@@ -152,11 +158,13 @@ class WindowStatistic(Detector):
     needed = STATISTIC_SAMPLES
 
     def prepare(self) -> None:
+        """Predict from each window."""
         state = self.state
         n, host, vm = state.n_hosts, state.slot_host, state.slot_vm
         parts = state.window[vm] * state.machines.mips[vm][:, None] / state.servers.total[host][:, None]
         cells = (host[:, None] * WINDOW + np.arange(WINDOW)).ravel()
-        self.windows = np.bincount(cells, parts.ravel(), minlength=n * WINDOW).reshape(n, WINDOW)
+        sums = np.bincount(cells, parts.ravel(), minlength=n * WINDOW).astype(np.float64, copy=False)
+        self.windows: Floats = sums.reshape(n, WINDOW)
 
     def over(self, windows: Floats, load: Floats) -> Mask:
         """Whether hosts with these windows (newest first) are overloaded at these loads."""
@@ -172,18 +180,22 @@ class WindowStatistic(Detector):
         raise NotImplementedError
 
     def firing(self) -> Mask:
+        """Which hosts are overloaded."""
         return self.over(self.windows, self.state.asked / self.state.servers.total)
 
     def fires(self, vms: list[int], host: int) -> bool:
+        """Whether ``host`` would be overloaded with these VMs."""
         asked = sum(self.state.request[vms].tolist(), 0.0)
         window = _host_window(self.state, vms, host)
         return bool(self.over(window[None, :], np.array([asked / float(self.state.servers.total[host])]))[0])
 
     def open(self, hosts: Integers, table: Floats) -> None:
+        """Take ``hosts`` as candidates."""
         super().open(hosts, table)
         self.columns = self.windows[hosts]
 
     def fires_with(self, vm: int) -> Mask:
+        """Which candidates would be overloaded with ``vm`` too."""
         return self.fires_at(np.arange(len(self.asked)), vm)
 
     def fires_at(self, columns: Integers, vm: int) -> Mask:
@@ -193,14 +205,17 @@ class WindowStatistic(Detector):
         return self.over(windows, (self.asked[columns] + state.request[vm]) / total)
 
     def add(self, column: int, vm: int) -> Any:
+        """Put ``vm`` on a candidate."""
         before = self.columns[column].copy()
         self.columns[column] += self.state.window[vm] * self.state.machines.mips[vm] / self.total[column]
         return before
 
     def restore(self, column: int, before: Any) -> None:
+        """Undo :meth:`add`."""
         self.columns[column] = before
 
     def keep(self, hosts: Integers) -> None:
+        """Let what was placed stay."""
         self.windows[hosts] = self.columns
 
 
@@ -208,6 +223,7 @@ class MedianDeviation(WindowStatistic):
     """Threshold 1 - s * median absolute deviation of the window (MAD)."""
 
     def thresholds(self, windows: Floats, length: Integers) -> Floats:
+        """Load above which each host is overloaded."""
         middle = _medians(windows, length)
         return 1 - self.parameter * _medians(np.abs(middle[:, None] - windows), length)
 
@@ -216,6 +232,7 @@ class InterquartileRange(WindowStatistic):
     """Threshold 1 - s * interquartile range of the window (IQR)."""
 
     def thresholds(self, windows: Floats, length: Integers) -> Floats:
+        """Load above which each host is overloaded."""
         ordered = _sorted_heads(windows, length)
         row = np.arange(len(windows))
         low = np.floor(0.25 * (length + 1) + 0.5).astype(np.int64) - 1
@@ -235,6 +252,7 @@ class RobustRegression(WindowStatistic):
     needed = REGRESSION_SAMPLES
 
     def over(self, windows: Floats, load: Floats) -> Mask:
+        """Whether hosts with these windows are overloaded."""
         mask: Mask = load > FALLBACK
         long = np.flatnonzero(_lengths(windows) >= self.needed)
         if long.size:

@@ -26,21 +26,23 @@ class Selection:
     def pick(self, vms: list[int]) -> int:
         """One of ``vms``, which are in the order of the host's list."""
         memory = self.state.machines.memory_mb[vms].tolist()
-        return vms[memory.index(min(memory))]
+        return int(vms[memory.index(min(memory))])
 
 
 class MinimumUtilisation(Selection):
     """The VM with the least CPU use (MU)."""
 
     def pick(self, vms: list[int]) -> int:
+        """One of ``vms``."""
         use = (self.state.request[vms] / self.state.machines.mips[vms]).tolist()
-        return vms[use.index(min(use))]
+        return int(vms[use.index(min(use))])
 
 
 class Random(Selection):
     """Any VM, uniformly (RS)."""
 
     def pick(self, vms: list[int]) -> int:
+        """One of ``vms``."""
         return vms[int(self.random.integers(len(vms)))]
 
 
@@ -57,6 +59,7 @@ class MaximumCorrelation(Selection):
     """
 
     def pick(self, vms: list[int]) -> int:
+        """One of ``vms``."""
         samples = self.state.window_length
         if len(vms) < 2 or len(vms) > samples:
             return super().pick(vms)

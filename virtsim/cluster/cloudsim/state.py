@@ -49,8 +49,8 @@ class State:
         self.use = np.zeros(n_vms)
         self.request = machines.mips.copy()
         self.allocated = np.zeros(n_vms)
-        self.used = np.zeros(n_hosts)
-        self.asked = np.zeros(n_hosts)
+        self.used: Floats = np.zeros(n_hosts)
+        self.asked: Floats = np.zeros(n_hosts)
         #: Slots of each host's hash map in the reference; it grows and never shrinks.
         self.buckets: Integers = np.full(n_hosts, 16, dtype=np.int64)
         self.window = np.zeros((n_vms, WINDOW))
@@ -118,8 +118,8 @@ class State:
             self.allocated[vm[here]] = given[here]
             charged = given.copy()
             charged[moving] /= MOVING_SPEED
-        self.used = np.bincount(host, charged, minlength=self.n_hosts)
-        self.asked = np.bincount(host, request, minlength=self.n_hosts)
+        self.used = np.bincount(host, charged, minlength=self.n_hosts).astype(np.float64, copy=False)
+        self.asked = np.bincount(host, request, minlength=self.n_hosts).astype(np.float64, copy=False)
 
     def _ration(self, suspects: Integers, weight: Floats, given: Floats) -> None:
         """Scale the shares down on hosts that cannot give everyone what they ask for, to whole MIPS."""

@@ -322,7 +322,8 @@ def check_moves(answer: object, situation: Situation, policy: str) -> list[Move]
     for guest, host in moves:
         if not 0 <= guest < len(guests):
             raise ModelError(
-                f"consolidation policy {policy!r} moves guest number {guest}, which does not exist; there are {len(guests)}"
+                f"consolidation policy {policy!r} moves guest number {guest}, which does not exist; "
+                f"there are {len(guests)}"
             )
         name = guests.names[guest]
         if not 0 <= host < len(hosts):

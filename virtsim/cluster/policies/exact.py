@@ -6,6 +6,7 @@ Which solver: HiGHS and OR-Tools CP-SAT were compared on the same model; see ``d
 from __future__ import annotations
 
 import time
+from itertools import pairwise
 from typing import ClassVar, NamedTuple
 
 import numpy as np
@@ -153,7 +154,11 @@ def _solve_highs(guests: Guests, hosts: Hosts, limit: int, seconds: float) -> tu
     if n == 0 or m == 0 or not allowed.any(axis=1).all():
         return None, True
     opened = n * m
-    rows, columns, values, low, high = [], [], [], [], []
+    rows: list[int] = []
+    columns: list[int] = []
+    values: list[float] = []
+    low: list[float] = []
+    high: list[float] = []
 
     def constraint(terms: list[tuple[int, float]], least: float, most: float) -> None:
         for column, value in terms:
@@ -181,7 +186,7 @@ def _solve_highs(guests: Guests, hosts: Hosts, limit: int, seconds: float) -> tu
     new = [h for h in range(m) if not hosts.running[kept[h]]]
     if new:
         constraint([(opened + h, 1.0) for h in new], -np.inf, float(limit))
-    for a, b in zip(new, new[1:]):
+    for a, b in pairwise(new):
         if (hosts.capacity[kept[a]] == hosts.capacity[kept[b]]).all() and not hosts.used[[kept[a], kept[b]]].any():
             constraint([(opened + a, 1.0), (opened + b, -1.0)], 0.0, np.inf)
     size = n * m + m
@@ -236,7 +241,7 @@ def _solve_cp_sat(guests: Guests, hosts: Hosts, limit: int, seconds: float) -> t
             model.add_at_most_one(on[i, h] for i in members if allowed[i, h])
     new = [h for h in range(m) if not hosts.running[kept[h]]]
     model.add(sum(opened[h] for h in new) <= limit)
-    for a, b in zip(new, new[1:]):
+    for a, b in pairwise(new):
         if (hosts.capacity[kept[a]] == hosts.capacity[kept[b]]).all() and not hosts.used[[kept[a], kept[b]]].any():
             model.add_implication(opened[b], opened[a])
     model.minimize(sum(opened[h] for h in new))

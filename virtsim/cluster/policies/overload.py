@@ -48,7 +48,8 @@ class _Adaptive:
         if history.shape[1] < self.needed:
             return present > self.fallback
         # Never above the host's speed, however quiet its past was.
-        return present > np.minimum(self.threshold(history), 1.0)
+        mask: Mask = present > np.minimum(self.threshold(history), 1.0)
+        return mask
 
     def threshold(self, history: Floats) -> Floats:
         """Load above which a host is overloaded."""
@@ -87,6 +88,7 @@ class MedianAbsoluteDeviation(_Adaptive):
         super().__init__(safety, fallback)
 
     def threshold(self, history: Floats) -> Floats:
+        """Load above which each host is overloaded."""
         middle = np.median(history, axis=1, keepdims=True)
         return 1 - self.safety * np.median(np.abs(history - middle), axis=1)
 
@@ -99,8 +101,10 @@ class InterquartileRange(_Adaptive):
         super().__init__(safety, fallback)
 
     def threshold(self, history: Floats) -> Floats:
+        """Load above which each host is overloaded."""
         low, high = np.quantile(history, [0.25, 0.75], axis=1)
-        return 1 - self.safety * (high - low)
+        threshold: Floats = 1 - self.safety * (high - low)
+        return threshold
 
 
 class _Regression:
@@ -159,6 +163,7 @@ class LocalRegression(_Regression):
     """
 
     def predict(self, recent: Floats) -> Floats:
+        """Load of each host some samples ahead."""
         weights = np.tile(_tricube(self.samples), (len(recent), 1))
         return _line(recent, weights, self.ahead)[0]
 
@@ -173,8 +178,11 @@ class RobustLocalRegression(_Regression):
     """
 
     iterations: ClassVar[int] = 3
+    #: A sample that jumps far enough counts as an outlier, and is ignored.
+    breaks: ClassVar[frozenset[str]] = frozenset({"more-load-is-no-relief"})
 
     def predict(self, recent: Floats) -> Floats:
+        """Load of each host some samples ahead."""
         base = np.tile(_tricube(self.samples), (len(recent), 1))
         predicted, residual = _line(recent, base, self.ahead)
         for _ in range(self.iterations):

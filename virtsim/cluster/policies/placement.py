@@ -101,6 +101,7 @@ class FirstFit(OneByOne):
     ratio = (1.7, 0.0)
 
     def score(self, need: Floats, book: Book, random: np.random.Generator) -> Floats:
+        """See :meth:`OneByOne.score`."""
         return np.arange(len(book.hosts), dtype=float)
 
 
@@ -116,6 +117,7 @@ class BestFit(OneByOne):
     ratio = (1.7, 0.0)
 
     def score(self, need: Floats, book: Book, random: np.random.Generator) -> Floats:
+        """See :meth:`OneByOne.score`."""
         return _residual(need, book)
 
 
@@ -131,6 +133,7 @@ class WorstFit(OneByOne):
     ratio = (2.0, 0.0)
 
     def score(self, need: Floats, book: Book, random: np.random.Generator) -> Floats:
+        """See :meth:`OneByOne.score`."""
         return -_residual(need, book)
 
 
@@ -191,10 +194,12 @@ class PowerAwareBestFitDecreasing(OneByOne):
     """
 
     def order(self, guests: Guests, hosts: Hosts) -> Integers:
+        """See :meth:`OneByOne.order`."""
         cpu = guests.need[:, CPU]
         return np.array(sorted(range(len(guests)), key=lambda i: (-cpu[i], guests.names[i])), dtype=np.int64)
 
     def score(self, need: Floats, book: Book, random: np.random.Generator) -> Floats:
+        """See :meth:`OneByOne.score`."""
         hosts = book.hosts
         capacity = hosts.capacity[:, CPU]
         load = 1 - book.free[:, CPU] / capacity
@@ -215,6 +220,7 @@ class DotProduct(_Decreasing):
     """
 
     def score(self, need: Floats, book: Book, random: np.random.Generator) -> Floats:
+        """See :meth:`OneByOne.score`."""
         capacity = book.hosts.capacity
         dot: Floats = -(need / capacity * (book.free / capacity)).sum(axis=1)
         return dot
@@ -230,6 +236,7 @@ class L2Norm(_Decreasing):
     """
 
     def score(self, need: Floats, book: Book, random: np.random.Generator) -> Floats:
+        """See :meth:`OneByOne.score`."""
         distance: Floats = (((book.free - need) / book.hosts.capacity) ** 2).sum(axis=1)
         return distance
 
@@ -239,11 +246,12 @@ class RandomFit(OneByOne):
     """Any running host with room, with equal chances, else any host: the control of an experiment."""
 
     def score(self, need: Floats, book: Book, random: np.random.Generator) -> Floats:
+        """See :meth:`OneByOne.score`."""
         return random.random(len(book.hosts))
 
 
 def load_placement(name: str, options: Mapping[str, object] | None = None) -> Placement:
     """A new policy by name; ``options`` are its keyword arguments."""
-    from virtsim.cluster.policies import exact  # noqa: F401 - they register themselves
+    from virtsim.cluster.policies import exact, orchestration  # noqa: F401 - they register themselves
 
     return PLACEMENTS.get(name, "placement")(**(options or {}))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 
@@ -76,6 +76,8 @@ class MinimumUtilisation:
 @SELECTIONS.register("rs")
 class RandomSelection:
     """Any guest, with equal chances."""
+
+    breaks: ClassVar[frozenset[str]] = frozenset({"order-of-guests-does-not-matter"})
 
     def pick(self, guests: Candidates, random: np.random.Generator) -> int:
         """See :class:`Selection`."""

@@ -182,7 +182,7 @@ class Book:
         """Hosts that may take guest ``i`` now."""
         room = self.free + self.slack
         need = guests.need[i]
-        mask = (room[:, CPU] >= need[CPU]) & (room[:, MEMORY] >= need[MEMORY]) & self.hosts.available
+        mask: Mask = (room[:, CPU] >= need[CPU]) & (room[:, MEMORY] >= need[MEMORY]) & self.hosts.available
         if guests.speed[i] > 0:
             mask &= self.hosts.speed >= guests.speed[i]
         word = guests.apart[i]

@@ -128,7 +128,8 @@ class Traces:
     def _repr_html_(self) -> str:
         n, samples = self.use.shape
         mean = float(self.use.mean())
-        return f"<b>{self.name}</b>: {n} guests, {samples} samples every {self.step_ns / NS_PER_S:g} s, mean use {mean:.1%}"
+        every = f"{self.step_ns / NS_PER_S:g} s"
+        return f"<b>{self.name}</b>: {n} guests, {samples} samples every {every}, mean use {mean:.1%}"
 
 
 def _check_unique(guests: list[str]) -> None:

@@ -1,0 +1,187 @@
+"""Run the laws of a kind against a policy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from hypothesis import HealthCheck, Phase, find, given, settings
+from hypothesis import strategies as st
+from hypothesis.errors import NoSuchExample
+
+from virtsim.cluster.migration import Dirtying, DirtyPages, Strategy, plan_migration
+from virtsim.core.spec import Size
+from virtsim.testing.laws import LAWS, Law, LawBroken
+from virtsim.testing.strategies import candidates, clusters, guests, histories, hosts
+from virtsim.testing.witnesses import WITNESSES
+
+__all__ = [
+    "LawBroken",
+    "check_consolidation",
+    "check_detector",
+    "check_migration",
+    "check_placement",
+    "check_selection",
+]
+
+#: Examples that are tried to see whether a law that a policy declares as broken really can be.
+SEARCH_EXAMPLES = 3000
+
+
+def check_placement(policy: Any, examples: int | None = None) -> None:
+    """Check that a placement policy keeps its laws.
+
+    Parameters
+    ----------
+    policy : class, callable or object
+        A policy, or what makes one without arguments. Laws that it is known not to keep are named in its
+        ``breaks``; they are checked to be breakable, and all others to hold.
+    examples : int, optional
+        Examples for each law; by default what the Hypothesis profile says.
+
+    Raises
+    ------
+    LawBroken
+        Names the law, and shows the smallest instance that Hypothesis found.
+    """
+    packing = st.tuples(guests(most=7, apart=False), hosts(equal=True, empty=True))
+    general = st.tuples(guests(), hosts())
+    tight = st.tuples(guests(most=7, apart=False, largest=60), hosts(most=3, empty=True))
+    instances = {law.name: packing if law.kind == "packing" else general for law in LAWS.values()}
+    instances["capacity-helps"] = tight
+    _check_all(policy, ("placement", "packing"), instances, examples)
+
+
+def check_detector(detector: Any, examples: int | None = None) -> None:
+    """Check that an overload detector keeps its laws; as :func:`check_placement`."""
+    instances = {law.name: st.tuples(histories()) for law in LAWS.values()}
+    _check_all(detector, ("detector",), instances, examples)
+
+
+def check_selection(selection: Any, examples: int | None = None) -> None:
+    """Check that a selection policy keeps its laws; as :func:`check_placement`."""
+    instances = {law.name: st.tuples(candidates()) for law in LAWS.values()}
+    _check_all(selection, ("selection",), instances, examples)
+
+
+def check_consolidation(policy: Any, examples: int | None = None) -> None:
+    """Check that a consolidation policy keeps its laws; as :func:`check_placement`."""
+    instances = {law.name: st.tuples(clusters()) for law in LAWS.values()}
+    _check_all(policy, ("consolidation",), instances, examples)
+
+
+def check_migration(strategy: Strategy, examples: int | None = None) -> None:
+    """Check a migration strategy: all memory is sent at least once, the guest stands no longer than the whole takes,
+    and a faster link is never slower.
+
+    Raises
+    ------
+    LawBroken
+        With the guest and the link.
+    """
+
+    @_settings(examples)
+    @given(
+        memory=st.integers(1 << 20, 1 << 34),
+        written=st.floats(0, 1),
+        rate=st.floats(0, 1e9),
+        bandwidth=st.floats(1e6, 2e10),
+    )
+    def check(memory: int, written: float, rate: float, bandwidth: float) -> None:
+        dirtying = Dirtying(sets=[DirtyPages(size=Size(int(memory * written)), rate=Size(int(rate)))])
+        plan = plan_migration(strategy, memory, dirtying, bandwidth)
+        case = f"{memory} bytes, {written:g} of it written at {rate:g} B/s, over {bandwidth:g} B/s: {plan}"
+        if plan.sent_bytes < memory:
+            raise LawBroken(f"fewer bytes were sent than the guest has: {case}")
+        if not 0 <= plan.downtime_s <= plan.duration_s * (1 + 1e-9):
+            raise LawBroken(f"the guest stands longer than its migration takes: {case}")
+        still = plan_migration(strategy, memory, Dirtying(), bandwidth)
+        faster = plan_migration(strategy, memory, Dirtying(), 2 * bandwidth)
+        if faster.duration_s > still.duration_s * (1 + 1e-9):
+            raise LawBroken(f"a guest that writes nothing takes longer over a faster link: {case}")
+
+    check()
+
+
+def _settings(examples: int | None) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """The current profile; a check of several laws may take its time over an example."""
+    changes: dict[str, Any] = {"max_examples": examples} if examples is not None else {}
+    return settings(deadline=None, suppress_health_check=list(HealthCheck), print_blob=False, database=None, **changes)
+
+
+def _make(policy: Any) -> Any:
+    """A fresh policy from a class or factory; an object is used as it is."""
+    ready = any(hasattr(type(policy), name) for name in ("place", "overloaded", "pick", "decide"))
+    return policy if ready else policy()
+
+
+def _laws(kinds: tuple[str, ...]) -> Iterator[Law]:
+    yield from (law for law in LAWS.values() if law.kind in kinds)
+
+
+def _check_all(
+    policy: Any, kinds: tuple[str, ...], instances: dict[str, st.SearchStrategy[Any]], examples: int | None
+) -> None:
+    declared = frozenset(getattr(_make(policy), "breaks", frozenset()))
+    known = {law.name for law in _laws(kinds)}
+    if not declared <= known:
+        raise LawBroken(
+            f"{policy!r} declares unknown laws {sorted(declared - known)}; known: {', '.join(sorted(known))}"
+        )
+    for one in _laws(kinds):
+        if one.name in declared:
+            find_counterexample(policy, one, instances[one.name])
+        else:
+            _check_law(policy, one, instances[one.name], examples)
+
+
+def _check_law(policy: Any, one: Law, instances: st.SearchStrategy[Any], examples: int | None) -> None:
+    @_settings(examples)
+    @given(instances)
+    def check(instance: tuple[Any, ...]) -> None:
+        one.check(_make(policy), *instance)
+
+    check()
+
+
+def find_counterexample(policy: Any, one: Law, instances: st.SearchStrategy[Any]) -> tuple[Any, ...]:
+    """An instance on which a policy breaks a law that it declares: a known one, or the smallest of a search.
+
+    Raises
+    ------
+    LawBroken
+        If none is found: then the policy keeps the law as far as anyone can see, and should not declare it.
+    """
+
+    def breaks(instance: tuple[Any, ...]) -> bool:
+        try:
+            one.check(_make(policy), *instance)
+        except LawBroken:
+            return True
+        return False
+
+    for witness in WITNESSES.get(one.name, []):
+        if breaks(witness):
+            return witness
+    plan = settings(
+        max_examples=SEARCH_EXAMPLES,
+        deadline=None,
+        database=None,
+        derandomize=False,
+        suppress_health_check=list(HealthCheck),
+        phases=(Phase.generate, Phase.shrink),
+    )
+    try:
+        return find(instances, breaks, settings=plan, random=_fixed_random())
+    except NoSuchExample:
+        raise LawBroken(
+            f"{_make(policy).__class__.__name__} declares that it breaks {one.name!r}, but no instance was found in "
+            f"{SEARCH_EXAMPLES}; take it out of `breaks`"
+        ) from None
+
+
+def _fixed_random() -> Any:
+    """Hypothesis wants a ``random.Random``; a fixed one makes the search the same every time."""
+    import random
+
+    return random.Random(20110303)
