@@ -44,6 +44,8 @@ if TYPE_CHECKING:
     from virtsim.scenario.guest import Guest as Guest
     from virtsim.scenario.guest import Isolation as Isolation
     from virtsim.scenario.scenario import Scenario as Scenario
+    from virtsim.validation.compare import compare as compare
+    from virtsim.validation.validate import validate as validate
     from virtsim.workload import builders as workloads
     from virtsim.workload import operations as operations
     from virtsim.workload.workload import Task as Task
@@ -76,7 +78,7 @@ _PLACES = {
     "save_runs": ("virtsim.results.store", "save_runs"),
     "simulate": ("virtsim.machine.simulate", "simulate"),
     "sweep": ("virtsim.experiment.replicate", "sweep"),
-    "validate": ("virtsim.validation", "validate"),
+    "validate": ("virtsim.validation.validate", "validate"),
     "workloads": ("virtsim.workload.builders", ""),
 }
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,6 +13,9 @@ from virtsim.cli.options import Json
 from virtsim.cli.scenarios import load_some_runs
 from virtsim.core.errors import SpecError
 from virtsim.results.run import Run
+
+if TYPE_CHECKING:
+    from virtsim.validation.compare import Row
 
 Runs = list[Run]
 
@@ -29,7 +33,7 @@ def compare(
         raise SpecError(str(real), f"has no scenario of {model}; it has: {', '.join(theirs)}; there: {', '.join(ours)}")
     tables = {name: compared_rows(ours[name], theirs[name]) for name in common}
     if json is not None:
-        write_json(json, {"rows": [row for rows in tables.values() for row in rows]})
+        write_json(json, {"rows": [row for rows in tables.values() for row in plain_rows(rows)]})
     if json != "-":
         for name, rows in tables.items():
             show_comparison(name, rows)
@@ -42,32 +46,37 @@ def _by_scenario(runs: Runs) -> dict[str, Runs]:
     return groups
 
 
-def compared_rows(model: Runs, real: Runs) -> list[dict[str, Any]]:
-    """The rows of a comparison as plain data."""
-    import msgspec
+def compared_rows(model: Runs, real: Runs) -> list[Row]:
+    """The rows of a comparison."""
+    from virtsim.validation import compare as compare_runs
 
-    import virtsim
-
-    found = virtsim.compare(model, real)
-    rows: list[dict[str, Any]] = [
-        row._asdict() if hasattr(row, "_asdict") else msgspec.to_builtins(row) for row in found.rows
-    ]
-    return rows
+    return compare_runs(model, real).rows
 
 
-def show_comparison(title: str, rows: list[dict[str, Any]]) -> None:
-    """Print a comparison."""
-    cells = [
-        (
-            row.get("entity") or row.get("scenario"),
-            row["metric"],
-            show_value(row["model"], row["unit"]),
-            show_value(row["real"], row["unit"]),
-            "" if row.get("real_spread") is None else f"± {show_value(row['real_spread'], row['unit'])}",
-            "" if row.get("error") is None else f"{row['error']:+.1%}",
-            show_verdict(row["verdict"]),
-        )
-        for row in rows
-    ]
-    columns = ("entity", "metric", "model", "real", "spread", "error", "verdict")
-    show_table(title, columns, cells, right=("model", "real", "spread", "error"))
+def show_comparison(title: str, rows: list[Row], scenarios: bool = False) -> None:
+    """Print a comparison; with ``scenarios``, of several."""
+    cells = [((row.scenario,) if scenarios else ()) + _cells(row) for row in rows]
+    columns = ("entity", "metric", "model", "90 % interval", "real", "spread", "error", "verdict")
+    right = ("model", "90 % interval", "real", "spread", "error")
+    show_table(title, ("scenario", *columns) if scenarios else columns, cells, right=right)
+
+
+def _cells(row: Row) -> tuple[Any, ...]:
+    interval = ""
+    if row.model is not None and row.model_low != row.model_high:
+        interval = f"{show_value(row.model_low, row.unit)} to {show_value(row.model_high, row.unit)}"
+    return (
+        row.entity,
+        row.metric or row.reason,
+        show_value(row.model, row.unit),
+        interval,
+        show_value(row.real, row.unit),
+        "" if row.real_spread is None else f"± {row.real_spread:.1%}",
+        "" if row.error is None else f"{row.error:+.1%}",
+        show_verdict(row.verdict),
+    )
+
+
+def plain_rows(rows: Iterable[Row]) -> list[dict[str, Any]]:
+    """Rows ready for JSON."""
+    return [{**row._asdict(), "real_values": list(row.real_values)} for row in rows]

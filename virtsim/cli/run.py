@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,6 +13,10 @@ from virtsim.cli.console import check_target, note, say, show_table, show_value,
 from virtsim.cli.options import Host, Json, ScenarioFile, Seed
 from virtsim.cli.scenarios import load_scenario
 from virtsim.results.run import Run
+from virtsim.scenario.scenario import Scenario
+
+if TYPE_CHECKING:
+    from virtsim.validation.compare import Row
 
 
 class World(str, Enum):
@@ -27,8 +31,11 @@ def run(
     file: ScenarioFile,
     world: Annotated[World, typer.Option("--in", help="In the model, on this kernel, or both.")] = World.model,
     seed: Seed = 0,
-    repeat: Annotated[int, typer.Option("--repeat", "-n", min=1, help="Runs in each world; run i has seed + i.")] = 1,
+    repeat: Annotated[int, typer.Option("--repeat", "-n", min=1, help="Runs in each world.")] = 1,
     host: Host = None,
+    replications: Annotated[
+        int, typer.Option(min=1, help="With --in both: replications behind the model's intervals.")
+    ] = 10,
     timeline: Annotated[Path | None, typer.Option(metavar="FILE.png", help="Draw who ran when.")] = None,
     trace: Annotated[Path | None, typer.Option(metavar="FILE.json", help="Write a trace for ui.perfetto.dev.")] = None,
     save: Annotated[Path | None, typer.Option(metavar="FILE.jsonl.gz", help="Write the runs.")] = None,
@@ -43,7 +50,7 @@ def run(
     seeds = range(seed, seed + repeat)
     with_timeline = timeline is not None or trace is not None
     runs = list(_run_all(scenario, world, seeds, with_timeline))
-    comparison = _compare(runs) if world is World.both else None
+    comparison = _compare(scenario, runs, seed, replications) if world is World.both else None
     if save is not None:
         from virtsim.results.store import save_runs
 
@@ -57,12 +64,15 @@ def run(
 
         save_trace(trace, runs)
     if json is not None:
-        write_json(json, {"runs": [describe(run) for run in runs], "comparison": comparison})
+        from virtsim.cli.compare import plain_rows
+
+        rows = None if comparison is None else plain_rows(comparison)
+        write_json(json, {"runs": [describe(run) for run in runs], "comparison": rows})
     if json != "-":
         _show(runs, comparison)
 
 
-def _run_all(scenario: Any, world: World, seeds: range, timeline: bool) -> Iterator[Run]:
+def _run_all(scenario: Scenario, world: World, seeds: range, timeline: bool) -> Iterator[Run]:
     """Model first: what it refuses is refused before the kernel is troubled."""
     from virtsim.experiment.progress import track
 
@@ -78,10 +88,12 @@ def _run_all(scenario: Any, world: World, seeds: range, timeline: bool) -> Itera
             yield observe(scenario, seed=seed, timeline=timeline)
 
 
-def _compare(runs: list[Run]) -> list[dict[str, Any]]:
+def _compare(scenario: Scenario, runs: list[Run], seed: int, replications: int) -> list[Row]:
+    """The real runs against the model with all that is uncertain drawn anew, so that it has an interval."""
     from virtsim.cli.compare import compared_rows
+    from virtsim.validation.predict import predict
 
-    return compared_rows([r for r in runs if r.world == "model"], [r for r in runs if r.world == "real"])
+    return compared_rows(predict(scenario, n=replications, seed=seed), [run for run in runs if run.world == "real"])
 
 
 def describe(run: Run) -> dict[str, Any]:
@@ -98,7 +110,7 @@ def describe(run: Run) -> dict[str, Any]:
     }
 
 
-def _show(runs: list[Run], comparison: list[dict[str, Any]] | None) -> None:
+def _show(runs: list[Run], comparison: list[Row] | None) -> None:
     from virtsim.cli.compare import show_comparison
 
     for run in runs:

@@ -23,7 +23,7 @@ def plot_comparison(rows: Iterable[Any], *, ax: Axes | None = None) -> Axes:
     ----------
     rows : iterable of mapping, or of objects with attributes
         Each with ``metric``, ``model``, ``real`` and, if known, ``scenario``, ``entity``, ``model_low``,
-        ``model_high``, ``real_spread`` (in the metric's unit, to either side), ``verdict`` and ``margin``
+        ``model_high``, ``real_spread`` (a fraction of the real value, to either side), ``verdict`` and ``margin``
         (a fraction). Rows without a value of both worlds, or whose real value is 0, are left out.
     ax : matplotlib.axes.Axes, optional
         Where to draw; a new figure if absent.
@@ -74,7 +74,7 @@ class _Row:
         assert self.real is not None
         spread, margin = self._get("real_spread"), self._get("margin")
         if spread:
-            half = abs(spread / self.real)
+            half = abs(spread)
             ax.barh(y, 2 * half, left=1 - half, height=0.6, color=WORLD["real"], alpha=0.35, linewidth=0, zorder=0)
         if margin:
             marks = [1 - margin, 1 + margin]

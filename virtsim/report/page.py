@@ -84,10 +84,10 @@ def _section(name: str, runs: list[Run]) -> Iterator[str]:
 
 
 def _comparison(model: list[Run], real: list[Run]) -> Iterator[str]:
-    import virtsim
     from virtsim.plots.comparison import plot_comparison
+    from virtsim.validation import compare
 
-    found = virtsim.compare(model, real)
+    found = compare(model, real)
     yield "<h3>Model against kernel</h3>"
     yield found._repr_html_()
     try:
