@@ -130,11 +130,11 @@ def spoilt_cards(folder):
     return spoilt_files(spoil())
 
 
-@settings(MANY, max_examples=150)
-@given(st.data())
+@settings(MANY, max_examples=250)
+@given(spoilt_cards("hosts"))
 def test_malformed_host_cards(folder, data):
     path = folder / "scenario.toml"
-    path.write_bytes(data.draw(spoilt_cards("hosts")))
+    path.write_bytes(data)
     try:
         card = load_toml(path, HostCard)
     except SpecError as problem:
@@ -145,10 +145,10 @@ def test_malformed_host_cards(folder, data):
 
 
 @settings(MANY, max_examples=250)
-@given(st.data())
+@given(spoilt_cards("stacks"))
 def test_malformed_stack_cards(folder, data):
     path = folder / "scenario.toml"
-    path.write_bytes(data.draw(spoilt_cards("stacks")))
+    path.write_bytes(data)
     try:
         card = load_toml(path, StackCard)
     except SpecError as problem:
