@@ -65,7 +65,7 @@ def _operations() -> list[Scenario]:
         alone("write-and-fsync", 80_000, op("syscall", kind="write", size="3KiB"), op("write_fsync", size="2KiB")),
         alone("faults-and-maps", 8_000, op("page_fault", pages=8), op("map_unmap", pages=1)),
         alone("signals", 60_000, op("signal"), op("compute", work="1us")),
-        alone("forks", 1_200, op("fork_wait"), op("compute", work="50us")),
+        alone("forks", 600, op("fork_wait"), op("compute", work="50us")),
         alone("executions", 500, op("fork_exec"), op("compute", work="200us")),
         alone("mixed-program", 5_000, *mixed),
         alone("filtered-mixed", 5_000, *mixed, isolation={"seccomp_rules": 120}),
@@ -76,14 +76,14 @@ def _operations() -> list[Scenario]:
 
 def _handovers() -> list[Scenario]:
     def pair(name: str, size: str, kind: str, work: str) -> Scenario:
-        left = task("l", loop(_send("a", size), _receive("b", size), op("compute", work=work), count=15_000))
-        right = task("r", loop(_receive("a", size), _send("b", size), count=15_000))
+        left = task("l", loop(_send("a", size), _receive("b", size), op("compute", work=work), count=3_000))
+        right = task("r", loop(_receive("a", size), _send("b", size), count=3_000))
         return scenario(name, [guest("g", left, right, channels={"a": kind, "b": kind})], "10s")
 
     stages = [
-        task("first", loop(op("compute", work="30us"), _send("a", "512B"), count=8_000)),
-        task("second", loop(_receive("a", "512B"), op("compute", work="20us"), _send("b", "512B"), count=8_000)),
-        task("third", loop(_receive("b", "512B"), op("compute", work="10us"), count=8_000)),
+        task("first", loop(op("compute", work="30us"), _send("a", "512B"), count=3_000)),
+        task("second", loop(_receive("a", "512B"), op("compute", work="20us"), _send("b", "512B"), count=3_000)),
+        task("third", loop(_receive("b", "512B"), op("compute", work="10us"), count=3_000)),
     ]
     worker = loop(
         op("lock", name="m"),

@@ -1,0 +1,151 @@
+"""The machine as a whole: closed forms, conservation, determinism, errors."""
+
+from __future__ import annotations
+
+import math
+import os
+import subprocess
+import sys
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from virtsim.core.errors import ModelError, SpecError
+from virtsim.machine import simulate
+from virtsim.platform.host import reference_card
+from virtsim.scenario.guest import Guest
+from virtsim.scenario.scenario import Scenario
+from virtsim.workload.builders import ping_pong, request_server, spin, syscall_loop
+from virtsim.workload.workload import Workload
+
+MS = 1_000_000
+CARD = reference_card()
+IDEAL = CARD.with_prices({}, timing=CARD.timing)
+
+
+def scenario(*guests, duration="1s", cpus="0", **rest):
+    return Scenario(guests=list(guests), duration=duration, cpus=cpus, **rest)
+
+
+@settings(max_examples=25)
+@given(st.lists(st.integers(20, 800), min_size=2, max_size=4))
+def test_saturated_guests_share_by_weight(weights):
+    """Closed form: w / sum(w), to within two ticks and a request of lag."""
+    guests = [Guest(name=f"g{i}", workload=spin(), cpu_weight=weight) for i, weight in enumerate(weights)]
+    run = simulate(scenario(*guests, duration="4s"), host=CARD)
+    shares = [(weight * 1024 + 50) // 100 for weight in weights]
+    for i, share in enumerate(shares):
+        fair = 4_000 * MS * share / sum(shares)
+        turn = 8 * MS * (1 + max(shares) / min(shares))
+        assert abs(run.value(f"g{i}", "cpu_time") - fair) <= turn
+    assert sum(run.value(f"g{i}", "cpu_time") for i in range(len(weights))) == 4_000 * MS
+
+
+@settings(max_examples=25)
+@given(st.integers(4, 60), st.integers(20, 120), st.integers(1, 3))
+def test_a_quota_gives_its_share_of_every_period(quota_ms, period_ms, tasks):
+    """Closed form: quota / period of the time, at most one CPU, one quota and a tick more or less."""
+    guest = Guest(name="g", workload=spin(tasks), cpu_max=f"{quota_ms}ms/{period_ms}ms")
+    run = simulate(scenario(guest, duration="3s"), host=CARD)
+    expected = 3_000 * min(1.0, quota_ms / period_ms)
+    assert abs(run.value("g", "cpu_time") / MS - expected) <= quota_ms + 8
+    if quota_ms < period_ms:
+        assert abs(run.value("g", "periods") - 3_000 / period_ms) <= 2
+
+
+def test_an_open_queue_is_m_g_1():
+    """Pollaczek and Khinchine's mean for M/M/1 served by one task: H0, the simulated mean is the formula's.
+
+    40 replications of 20 s at load 0.6; |z| < 4.9 fails a right model once in a million times. The service
+    time is the drawn work at the host's price, and the small costs of serving are added to its mean.
+    """
+    rate, mean_ms = 300.0, 2.0
+    card = CARD.scaled(0.0).with_prices({"compute": CARD.prices["compute"]})
+    timing = card.timing.replace(timer_latency=card.timing.timer_latency.at(0.0), timer_latency_quantiles=[],
+                                 idle_exit=card.timing.idle_exit.at(0.0), foreign_share=None)  # fmt: skip
+    guest = Guest(name="q", workload=_no_slack(request_server(f"{rate:g}/s", f"exponential({mean_ms:g}ms)")))
+    means = []
+    for replication in range(40):
+        run = simulate(scenario(guest, duration="20s"), host=card.replace(timing=timing), replication=replication)
+        means.append(run.value("q/server", "request_latency_mean") / MS)
+    service = mean_ms * CARD.price("compute")
+    load = rate * service / 1000
+    expected = service / (1 - load)
+    mean = sum(means) / len(means)
+    error = math.sqrt(sum((value - mean) ** 2 for value in means) / (len(means) - 1) / len(means))
+    z = (mean - expected) / error
+    print(f"mean {mean:.4f} ms, formula {expected:.4f} ms, se {error:.4f}, z = {z:.2f}, n = {len(means)}")
+    assert abs(z) < 4.9
+    assert error / mean < 0.03
+
+
+def _no_slack(workload: Workload) -> Workload:
+    tasks = [task.replace(timer_slack=1) for task in workload.tasks]
+    return workload.replace(tasks=tasks)
+
+
+def test_operations_of_a_loop_are_counted_even_where_it_is_cut_off():
+    whole = simulate(scenario(Guest(name="g", workload=syscall_loop(100_000)), duration="10s"), host=CARD)
+    cut_ns = whole.tasks[0].cpu_time_ns // 3
+    cut = simulate(scenario(Guest(name="g", workload=syscall_loop(100_000)), duration=f"{cut_ns}ns"), host=CARD)
+    assert whole.tasks[0].operations == {"syscall": 100_000, "repeat": 1}
+    assert abs(cut.tasks[0].operations["syscall"] - 33_333) <= 50
+    assert "repeat" not in cut.tasks[0].operations
+
+
+def test_a_ping_pong_switches_twice_a_round():
+    run = simulate(scenario(Guest(name="g", workload=ping_pong(500)), duration="1s"), host=CARD)
+    assert all(task.outcome == "finished" for task in run.tasks)
+    switches = sum(task.voluntary_switches + task.involuntary_switches for task in run.tasks)
+    assert 990 <= switches <= 1010
+
+
+def test_the_timeline_is_the_accounts():
+    guests = [Guest(name="a", workload=spin(2)), Guest(name="b", workload=spin(), cpu_max="20ms/50ms")]
+    run = simulate(scenario(*guests, cpus="0-1"), host=CARD, timeline=True)
+    for task in run.tasks:
+        pieces = [s.end_ns - s.start_ns for s in run.slices if (s.guest, s.task) == (task.guest, task.task)]
+        assert sum(pieces) == task.cpu_time_ns
+    for first, second in zip(run.slices, run.slices[1:], strict=False):
+        assert first.start_ns <= second.start_ns
+
+
+SOURCE = """
+from virtsim.machine import simulate
+from virtsim.platform.host import reference_card
+from virtsim.scenario.guest import Guest
+from virtsim.scenario.scenario import Scenario
+from virtsim.workload.builders import request_server, spin
+guests = [Guest(name="a", workload=request_server("200/s", "exponential(1ms)", 2)), Guest(name="b", workload=spin(3))]
+print(simulate(Scenario(guests=guests, duration="1s"), seed=11, host=reference_card()).digest)
+"""
+
+
+def test_the_same_seed_gives_the_same_digest_in_any_process():
+    digests = set()
+    for hash_seed in ("0", "1", "4711"):
+        environment = {**os.environ, "PYTHONHASHSEED": hash_seed}
+        done = subprocess.run(
+            [sys.executable, "-c", SOURCE], capture_output=True, text=True, env=environment, check=True
+        )
+        digests.add(done.stdout.strip())
+    assert len(digests) == 1
+
+
+def test_another_seed_or_replication_or_phase_gives_another_run():
+    guests = [Guest(name="q", workload=request_server("200/s", "exponential(1ms)")), Guest(name="h", workload=spin())]
+    draws = ({}, {"seed": 1}, {"replication": 1}, {"phases": 1})
+    assert len({simulate(scenario(*guests), host=CARD, **draw).digest for draw in draws}) == 4
+
+
+def test_what_is_not_there_or_not_modelled_is_one_clear_error():
+    with pytest.raises(SpecError, match="has no CPU 9"):
+        simulate(scenario(Guest(name="g", workload=spin()), cpus="9"), host=CARD)
+    real_time = Workload.from_builtins(
+        {"tasks": [{"name": "t", "policy": "fifo", "priority": 5, "program": [{"op": "exit"}]}]}
+    )
+    with pytest.raises(ModelError, match="real-time class"):
+        simulate(scenario(Guest(name="g", workload=real_time)), host=CARD)
+    with pytest.raises(SpecError, match="at least 0"):
+        simulate(scenario(Guest(name="g", workload=spin())), seed=-1, host=CARD)

@@ -1,0 +1,100 @@
+"""Comparison and verdicts, on runs made by the model and dressed up as real ones."""
+
+from __future__ import annotations
+
+import json
+
+import msgspec
+import pytest
+
+from virtsim.core.errors import SpecError
+from virtsim.core.streams import Streams
+from virtsim.machine import simulate
+from virtsim.platform.host import reference_card
+from virtsim.validation.compare import compare, quantile
+from virtsim.validation.predict import drawn_card, predict
+from virtsim.validation.suites.container import container
+from virtsim.validation.suites.smoke import smoke
+from virtsim.validation.validate import ValidationReport, check_disjoint, validate
+from virtsim.validation.verdict import Margin, Verdict, judge
+
+CARD = reference_card()
+
+
+def as_real(run, factor=1.0):
+    tasks = [msgspec.structs.replace(task, cpu_time_ns=round(task.cpu_time_ns * factor)) for task in run.tasks]
+    guests = [msgspec.structs.replace(guest, cpu_time_ns=round(guest.cpu_time_ns * factor)) for guest in run.guests]
+    return msgspec.structs.replace(run, world="real", tasks=tasks, guests=guests)
+
+
+def test_a_run_agrees_with_itself():
+    run = simulate(smoke(2)[0], host=CARD)
+    comparison = compare(run, as_real(run))
+    assert comparison.rows
+    assert all(row.verdict == "PASSED" and row.error == 0 for row in comparison.rows)
+
+
+@pytest.mark.parametrize(
+    ("factors", "verdict"),
+    [((1.0, 1.02), "PASSED"), ((1.2, 1.21), "FAILED"), ((1.0, 1.2, 1.4), "UNDECIDED")],
+    ids=["within 5 %", "20 % off and repeatable", "20 % off and noisy"],
+)
+def test_verdicts(factors, verdict):
+    run = simulate(smoke(2)[0], host=CARD)
+    rows = compare(run, [as_real(run, factor) for factor in factors], ["cpu_time"]).rows
+    assert {row.verdict for row in rows} == {verdict}
+
+
+def test_an_absolute_margin_saves_small_numbers():
+    assert judge(3, 2, 0.0, Margin(0.05, 1)) == Verdict.PASSED
+    assert judge(4, 2, 0.0, Margin(0.05, 1)) == Verdict.FAILED
+
+
+def test_runs_of_other_worlds_or_scenarios_are_refused():
+    first, second = (simulate(scenario, host=CARD) for scenario in smoke(2)[:2])
+    with pytest.raises(SpecError, match="of the model world"):
+        compare(first, first)
+    with pytest.raises(SpecError, match="different scenarios"):
+        compare(first, as_real(second))
+    with pytest.raises(SpecError, match="no run"):
+        compare([], as_real(first))
+
+
+def test_quantiles_interpolate():
+    assert [quantile([1, 2, 3, 4], level) for level in (0, 0.5, 1)] == [1, 2.5, 4]
+
+
+def test_a_prediction_draws_prices_within_reason_and_repeats_itself():
+    first, second = (drawn_card(CARD, Streams(3, replication)) for replication in (1, 2))
+    assert first.price("compute") != second.price("compute")
+    assert drawn_card(CARD, Streams(3, 1)) == first
+    assert 0.8 < first.price("compute") / CARD.price("compute") < 1.2
+    scenario = smoke(2)[0]
+    assert [run.digest for run in predict(scenario, n=3, host=CARD)] == [
+        run.digest for run in predict(scenario, n=3, host=CARD)
+    ]
+
+
+def test_suites_have_enough_scenarios_with_different_names_and_none_of_the_calibration():
+    for suite, least in ((smoke, 6), (container, 24)):
+        scenarios = suite(2)
+        assert len(scenarios) >= least
+        assert len({scenario.name for scenario in scenarios}) == len(scenarios)
+        check_disjoint(scenarios)
+        assert all(scenario.cpus is not None and list(scenario.cpus) == [0] for scenario in suite(1))
+    with pytest.raises(SpecError, match="cannot validate"):
+        check_disjoint([smoke(1)[0].replace(name="calibrate-null")])
+
+
+def test_recorded_runs_are_judged_without_a_kernel():
+    scenarios = smoke(CARD.topology.cpus)
+    recorded = [as_real(simulate(scenario, seed=1, host=CARD)) for scenario in scenarios[:3]]
+    report = validate("smoke", quick=True, host=CARD, recorded=recorded)
+    assert isinstance(report, ValidationReport)
+    counts = report.comparison.counts()
+    assert counts["PASSED"] > 0
+    assert counts["SKIPPED"] == 3
+    data = json.loads(report.to_json())
+    assert set(data) == {"rows", "summary", "manifest"}
+    wanted = {"scenario", "metric", "role", "unit", "model", "model_low", "model_high", "real", "real_spread", "error"}
+    assert wanted | {"verdict", "margin"} <= set(data["rows"][0])
