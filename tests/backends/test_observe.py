@@ -129,17 +129,20 @@ def test_a_task_that_is_stopped_is_accounted_to_the_end() -> None:
     assert task.run_delay_ns is not None
     assert 0.97 * 300e6 < task.cpu_time_ns + task.run_delay_ns <= 300_000_000 + late_ns
     assert run.guests[0].cpu_time_ns == pytest.approx(task.cpu_time_ns, rel=0.01)
-    assert task.operations["compute"] == pytest.approx(task.cpu_time_ns / 1e7 / _round_ns(run), abs=2)
+    _assert_computed(task.cpu_time_ns, (task.operations["compute"] + 0.5) * 1e7, run, slack_ns=6e6)
 
 
-def _round_ns(run: Run) -> float:
-    return float(run.manifest["runner"]["round_ns"][0])
+def _assert_computed(cpu_time_ns: int, rounds: float, run: Run, slack_ns: float = 0.0) -> None:
+    """CPU time of so many rounds: never less than at the best rate, and seldom much more on a busy host."""
+    best_ns = rounds * min(run.manifest["runner"]["round_ns"])
+    print(f"{cpu_time_ns / 1e6:.2f} ms for {rounds:.3g} rounds, at the best rate {best_ns / 1e6:.2f} ms")
+    assert 0.98 * best_ns - slack_ns < cpu_time_ns < 1.3 * best_ns + slack_ns
 
 
 def test_a_run_ends_when_all_tasks_have_ended() -> None:
     run = _run(Guest(name="g", workload=spin(work="5ms")), duration="20s")
     assert run.duration_ns == run.tasks[0].end_ns
-    assert run.tasks[0].cpu_time_ns == pytest.approx(5e6 * _round_ns(run), rel=0.05)
+    _assert_computed(run.tasks[0].cpu_time_ns, 5e6, run)
 
 
 def test_weights_share_a_cpu() -> None:
@@ -195,20 +198,21 @@ def test_draws_are_those_of_the_model() -> None:
     run = _run(Guest(name="g", workload=_task("t", Repeat(body=[Compute(work="exponential(1ms)")], count=50))), seed=11)
     rng = SplitMix64(Streams(11).seed64("g/t", "program[0].body[0].work"))
     drawn_ns = sum(Draw.parse("exponential(1ms)").sample(rng) for _ in range(50))
-    assert run.tasks[0].cpu_time_ns == pytest.approx(drawn_ns * _round_ns(run), rel=0.05)
+    _assert_computed(run.tasks[0].cpu_time_ns, drawn_ns, run)
 
 
 def test_requests_arrive_when_the_stream_says() -> None:
     run = _run(Guest(name="s", workload=request_server("300/s", "200us", workers=2)), seed=5)
     serve = Serve(arrivals="poisson(300/s)", body=[Syscall()])
     expected = list(serve.arrivals.times_ns(Streams(5).seed64("s", "queue.requests"), 300_000_000))
-    arrived = [request.arrival_ns for request in run.requests]
-    assert arrived == expected[: len(arrived)]
-    assert len(expected) - len(arrived) <= 2 + 2  # the last ones may still have been in service
+    arrived = {request.arrival_ns for request in run.requests}
+    assert arrived <= set(expected)
+    unserved = [arrival for arrival in expected if arrival not in arrived]
+    assert unserved == [] or unserved[0] > 200_000_000, "only the last ones may still have been waiting or in service"
     for request in run.requests:
         assert request.arrival_ns <= request.start_ns < request.end_ns
     latency = [record for record in run.latencies if record.kind == "request_latency"]
-    assert sum(record.histogram.count for record in latency) in (len(arrived), len(arrived) + 1, len(arrived) + 2)
+    assert sum(record.histogram.count for record in latency) in range(len(arrived), len(arrived) + 3)
 
 
 def test_a_queue_ends_after_its_count() -> None:
@@ -242,6 +246,7 @@ def test_a_lock_is_held_by_one_at_a_time() -> None:
     assert run.duration_ns >= 2 * 20 * 2_000_000
 
 
+@needs("time namespace")
 def test_the_time_namespace_does_not_shift_what_is_reported() -> None:
     run = _run(Guest(name="g", workload=periodic("1ms", "10ms"), isolation=Isolation(time_namespace=True)))
     assert 0 <= run.tasks[0].start_ns < 50_000_000

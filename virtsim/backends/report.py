@@ -16,7 +16,6 @@ from virtsim.results.run import GuestRecord, LatencyRecord, RequestRecord, Slice
 from virtsim.scenario.scenario import Scenario
 
 Outcome = Literal["finished", "stopped", "killed", "oom"]
-_STOPPED = -1
 _UNKNOWN = -1
 
 
@@ -110,7 +109,7 @@ class Report:
     @property
     def duration_ns(self) -> int:
         """The scenario's duration, or less if all tasks ended before."""
-        if any(row["ended_ns"] == _STOPPED for row in self._processes):
+        if any(_stopped(row) for row in self._processes):
             return self.scenario.duration
         ends = [int(row["ended_ns"]) for row in self._processes]
         return min(self.scenario.duration, max([*ends, 1]))
@@ -124,7 +123,7 @@ class Report:
         own_ns = _own_cpu_time(row)
         start_ns = row["began_ns"] or row["start_ns"]
         end_ns = None if outcome == "stopped" else row["ended_ns"]
-        operations = row["operations_at_stop" if row["ended_ns"] == _STOPPED else "operations"]
+        operations = row["operations_at_stop" if _stopped(row) else "operations"]
         tags = layout().enums["opcode"]
         return TaskRecord(
             guest=name.guest,
@@ -143,11 +142,11 @@ class Report:
         )
 
     def _outcome(self, name: ProcessName, row: dict[str, Any]) -> Outcome:
-        if row["ended_ns"] == _STOPPED:
+        if _stopped(row):
             return "stopped"
-        if row["cpu_after_ns"] > 0 and os.WIFEXITED(row["wait_status"]) and os.WEXITSTATUS(row["wait_status"]) == 0:
+        if row["end"] == layout().constants["END_FINISHED"] and not row["failed_errno"]:
             return "finished"
-        return "oom" if row["cpu_after_ns"] == 0 and self._out_of_memory(name.guest) else "killed"
+        return "oom" if not row["failed_errno"] and self._out_of_memory(name.guest) else "killed"
 
     def _out_of_memory(self, guest: str) -> bool:
         path = self.groups.of_guest[guest]
@@ -220,6 +219,10 @@ class Report:
         return rows
 
 
+def _stopped(row: dict[str, Any]) -> bool:
+    return bool(row["end"] == layout().constants["END_STOPPED"])
+
+
 def _grown(row: dict[str, Any], name: str) -> int | None:
     before, after = row[f"{name}_before"], row[f"{name}_after"]
     return None if _UNKNOWN in (before, after) else max(0, after - before)
@@ -227,9 +230,9 @@ def _grown(row: dict[str, Any], name: str) -> int | None:
 
 def _own_cpu_time(row: dict[str, Any]) -> int:
     """By the process's clock; by the scheduler's account if it was killed; 0 if it never got to the release."""
-    if row["cpu_before_ns"] == 0:
+    if not row["opened"]:
         return 0
-    clock = "cpu" if row["cpu_after_ns"] > 0 else "exec"
+    clock = "exec" if row["end"] == layout().constants["END_KILLED"] else "cpu"
     return max(0, int(row[f"{clock}_after_ns"] - row[f"{clock}_before_ns"]))
 
 
@@ -238,5 +241,5 @@ def _run_delay(row: dict[str, Any], own_ns: int, start_ns: int, stopped_ns: int)
     before, after = row["run_delay_before_ns"], row["run_delay_after_ns"]
     if _UNKNOWN in (before, after):
         return None
-    life_ns = (stopped_ns if row["ended_ns"] == _STOPPED else row["ended_ns"]) - start_ns
+    life_ns = (stopped_ns if _stopped(row) else row["ended_ns"]) - start_ns
     return int(max(0, min(after - before, life_ns - own_ns)))

@@ -111,6 +111,13 @@ enum failure_kind {
     FAIL_TMPFS,
 };
 
+/* How a process's end came about; killed is what nobody here did. */
+enum process_end {
+    END_KILLED,
+    END_FINISHED,
+    END_STOPPED,
+};
+
 enum process_state {
     PROCESS_NONE,
     PROCESS_READY,
@@ -226,8 +233,10 @@ struct process {
     int64_t host_pid;
     int64_t began_ns;
     int64_t ended_ns;
+    int64_t end; /* enum process_end */
+    int64_t opened; /* 1 if it was there at the release */
     int64_t cpu_before_ns;
-    int64_t cpu_after_ns; /* 0: killed by something else */
+    int64_t cpu_after_ns; /* unless killed */
     int64_t wait_status;
     int64_t children_cpu_ns;
     int64_t exec_before_ns; /* these four: of the scheduler, before the release and when reaped */

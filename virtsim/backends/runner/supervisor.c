@@ -155,7 +155,7 @@ static int64_t cpu_clock_ns(const struct process *p)
 {
     clockid_t clock;
     if (clock_getcpuclockid((pid_t)p->host_pid, &clock) != 0)
-        return 0;
+        return NONE;
     return clock_ns(clock);
 }
 
@@ -260,8 +260,10 @@ static bool prepare_release(void)
 static void open_accounts(void)
 {
     for (int64_t i = 0; i < HEADER->processes_count; i++)
-        if (alive(&PROCESSES[i]))
+        if (alive(&PROCESSES[i])) {
             PROCESSES[i].cpu_before_ns = cpu_clock_ns(&PROCESSES[i]);
+            PROCESSES[i].opened = 1;
+        }
     take_snapshots(false);
     if (HEADER->timeline == TIMELINE_KERNEL)
         trace_begin();
@@ -305,10 +307,10 @@ static void stop(void)
     h->late_ns = h->stopped_ns > h->duration_ns ? h->stopped_ns - h->duration_ns : 0;
     for (int64_t i = 0; i < h->processes_count; i++) {
         struct process *p = &PROCESSES[i];
-        int64_t cpu_ns = alive(p) ? cpu_clock_ns(p) : 0;
-        if (cpu_ns > 0 && alive(p)) {
+        int64_t cpu_ns = alive(p) ? cpu_clock_ns(p) : NONE;
+        if (cpu_ns != NONE && alive(p)) {
             p->cpu_after_ns = cpu_ns;
-            p->ended_ns = NONE;
+            p->end = END_STOPPED;
             memcpy(p->operations_at_stop, p->operations, sizeof p->operations);
         }
     }

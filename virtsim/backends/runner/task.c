@@ -57,6 +57,7 @@ static _Noreturn void finish(int code)
     struct process *me = self.report;
     me->cpu_after_ns = clock_ns(CLOCK_PROCESS_CPUTIME_ID);
     me->ended_ns = now_ns();
+    me->end = END_FINISHED;
     usage_at_finish(me);
     __atomic_store_n(&me->state, PROCESS_ENDED, __ATOMIC_RELEASE);
     _exit(code);
