@@ -13,7 +13,7 @@ from virtsim.core.errors import SpecError
 from virtsim.core.spec import Duration
 from virtsim.results.histogram import Histogram, bucket_bounds, bucket_of
 from virtsim.results.manifest import make_manifest
-from virtsim.results.run import TaskRecord
+from virtsim.results.run import RequestRecord, Slice, TaskRecord, Throttle, Wakeup
 from virtsim.results.schema import METRICS
 from virtsim.results.store import load_runs, save_runs
 
@@ -94,7 +94,15 @@ def test_runs_survive_the_disk(make_run, tmp_path, name):
 def test_times_taken_from_the_scenario_are_written_as_numbers(make_run, tmp_path):
     run = make_run(1)
     record = TaskRecord(guest="a", task="t", start_ns=Duration(5), end_ns=Duration(9), cpu_time_ns=0)
-    made = msgspec.structs.replace(run, duration_ns=run.scenario.duration, tasks=[record])
+    made = msgspec.structs.replace(
+        run,
+        duration_ns=run.scenario.duration,
+        tasks=[record],
+        slices=[*run.slices, Slice(0, 5, run.scenario.duration, "a", "t")],
+        wakeups=[Wakeup(Duration(5), 0, "a", "t")],
+        throttles=[Throttle(0, Duration(5), Duration(9), "a")],
+        requests=[RequestRecord("a", "t", Duration(1), 2, Duration(3))],
+    )
     made.save(tmp_path / "run.jsonl")
     assert list(load_runs(tmp_path / "run.jsonl")) == [made]
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 import msgspec
 
@@ -107,6 +108,21 @@ class Throttle(msgspec.Struct, array_like=True, frozen=True):
     guest: str
 
 
+Timed = TypeVar("Timed", RequestRecord, Slice, Wakeup, Throttle)
+
+
+def _plain(records: list[Timed]) -> list[Timed]:
+    """The records with plain integers: a Duration, such as a scenario's, is one but would be written as text."""
+    names = [name for name in records[0].__struct_fields__ if name.endswith("_ns")] if records else []
+    times = attrgetter(*names) if len(names) > 1 else lambda record: (getattr(record, names[0]),)
+    return [
+        record
+        if all(type(time) is int for time in times(record))
+        else msgspec.structs.replace(record, **{name: int(getattr(record, name)) for name in names})
+        for record in records
+    ]
+
+
 class Metric(NamedTuple):
     """One row of :meth:`Run.metrics`: ``entity`` is a guest or ``guest/task``."""
 
@@ -151,6 +167,10 @@ class Run(msgspec.Struct, kw_only=True):
 
     def __post_init__(self) -> None:
         self.duration_ns = int(self.duration_ns)
+        self.slices = _plain(self.slices)
+        self.wakeups = _plain(self.wakeups)
+        self.throttles = _plain(self.throttles)
+        self.requests = _plain(self.requests)
 
     @property
     def digest(self) -> str:
