@@ -148,11 +148,13 @@ class Benchmark:
         """Everybody's share at ``time_s``, the energy since the last update, and the end of idle VMs."""
         state = self.state
         used_before = state.used
-        held_before = np.bincount(state.slot_host, minlength=state.n_hosts).astype(float)
+        charged = used_before != 0
+        if not self.quirks.free_energy:
+            charged = np.bincount(state.slot_host, minlength=state.n_hosts) > 0
         state.set_time(time_s)
         state.share_out()
         if time_s > self.ledger.time_s:
-            self.ledger.charge(used_before, held_before, time_s)
+            self.ledger.charge(used_before, charged, time_s)
         self.ledger.advance(time_s)
         self.ledger.record()
         if self.quirks.idle_vms_vanish and time_s > 0:

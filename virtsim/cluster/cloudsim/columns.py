@@ -128,6 +128,24 @@ class Columns:
         column = int(costs.argmin())
         return -1 if blocked[column] else column
 
+    def place_all(self, vms: list[int]) -> list[int] | None:
+        """Place all of ``vms``, in this order, or none; their columns, or None if one has no place."""
+        undo: list[Any] = []
+        for vm in vms:
+            column = self.target(vm)
+            if column < 0:
+                for before in reversed(undo):
+                    self.restore(before)
+                return None
+            undo.append(self.add(column, vm))
+        return [before[0] for before in undo]
+
+    def _grow(self, column: int) -> None:
+        host = self.host[column]
+        self.state.buckets[host] *= 2
+        self._limit[column] = int(self.state.buckets[host]) * 3 // 4
+        self._brink.discard(column)
+
     def _costs(self, request: float, blocked: Mask) -> Floats:
         """Growth of power, W; infinite where the VM may not go."""
         servers, share, work = self._servers, self._share, self._work
@@ -160,10 +178,7 @@ class Columns:
         """A VM that is tried on a host lets a hash map grow that is just full; see :attr:`State.buckets`."""
         for column in list(self._brink):
             if not blocked[column] and self.load[column] != 0:
-                host = self.host[column]
-                self.state.buckets[host] *= 2
-                self._limit[column] = int(self.state.buckets[host]) * 3 // 4
-                self._brink.discard(column)
+                self._grow(column)
 
     def add(self, column: int, vm: int) -> Any:
         """Put ``vm`` on a candidate tentatively; returns what :meth:`restore` needs."""
@@ -188,6 +203,7 @@ class Columns:
     def close(self, column: int) -> None:
         """Let a candidate take no more."""
         self.free[column] = -1.0
+        self._brink.discard(column)
 
     def keep(self) -> None:
         """Let the placement so far include what was put on the candidates."""

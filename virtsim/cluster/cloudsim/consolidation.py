@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from virtsim.cluster.cloudsim.columns import Columns, Tentative
@@ -116,14 +114,6 @@ class Consolidation:
     def _place_all(self, vms: list[int], columns: Columns) -> list[Move]:
         """Targets for all of a host's VMs, or none if one has no place."""
         request = self.state.request[vms].tolist()
-        targets: list[Move] = []
-        undo: list[Any] = []
-        for i in sorted(range(len(vms)), key=lambda i: -request[i]):
-            column = columns.target(vms[i])
-            if column < 0:
-                for before in reversed(undo):
-                    columns.restore(before)
-                return []
-            undo.append(columns.add(column, vms[i]))
-            targets.append((vms[i], int(columns.host[column])))
-        return targets
+        ordered = [vms[i] for i in sorted(range(len(vms)), key=lambda i: -request[i])]
+        targets = columns.place_all(ordered) if ordered else None
+        return [(vm, int(columns.host[column])) for vm, column in zip(ordered, targets)] if targets else []

@@ -109,6 +109,8 @@ class Regression(Detector):
         state = self.state
         self.predicted = (state.window[:, REGRESSION_SAMPLES - 1 :: -1] @ self.gain) * state.machines.mips
         self.known = (state.window[:, REGRESSION_SAMPLES - 1 :] != 0).any(axis=1)
+        self._predictions = self.predicted.tolist()
+        self._knowns = self.known.tolist()
 
     def vm_sums(self) -> tuple[Floats | float, Floats | float]:
         """What a VM adds to the detector's sums."""
@@ -127,10 +129,10 @@ class Regression(Detector):
 
     def fires(self, vms: list[int], host: int) -> bool:
         """Whether ``host`` would be overloaded with these VMs."""
-        if not self.known[vms].any():
+        if not any(self._knowns[vm] for vm in vms):
             return self._above(vms, host, FALLBACK)
         total = float(self.state.servers.total[host])
-        scaled = self.parameter * float(self.predicted[vms].sum()) / total
+        scaled = self.parameter * sum(self._predictions[vm] for vm in vms) / total
         if abs(scaled - 1) < _NEARLY:
             values = _host_window(self.state, vms, host)[REGRESSION_SAMPLES - 1 :: -1]
             scaled = self.parameter * (_line(values.tolist()) if self.weights is None else float(values @ self.gain))

@@ -6,10 +6,13 @@ Intervals lie between distinct instants, and take the values that held after eve
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from virtsim.cluster.cloudsim.quirks import Quirks
 from virtsim.cluster.cloudsim.setup import Floats
 from virtsim.cluster.cloudsim.state import State
+
+Mask = NDArray[np.bool_]
 
 _JOULES_PER_KWH = 3.6e6
 
@@ -45,8 +48,8 @@ class Ledger:
         self.move_durations: list[Floats] = []
         self.peak_watts = float(state.servers.power(np.ones(n_hosts)).sum())
 
-    def charge(self, used_before: Floats, held_before: Floats, time_s: float) -> None:
-        """Add the energy since the last instant; the state is the new one, before anything happened at it."""
+    def charge(self, used_before: Floats, charged: Mask, time_s: float) -> None:
+        """Add the energy of the ``charged`` hosts since the last instant, before anything happens at this one."""
         passed = time_s - self.time_s
         if self.always_full:
             self.joules += self.peak_watts * passed
@@ -55,7 +58,6 @@ class Ledger:
         before, now = _share(used_before / servers.total), _share(self.state.used / servers.total)
         start = servers.power(before)
         joules = (start + (servers.power(now) - start) / 2) * passed
-        charged = used_before != 0 if self.quirks.free_energy else held_before > 0
         self.joules += float(joules[charged].sum())
 
     def advance(self, time_s: float) -> None:

@@ -22,11 +22,11 @@ class Selection:
 
     def __init__(self, state: State, random: np.random.Generator) -> None:
         self.state, self.random = state, random
+        self._memory: list[int] = state.machines.memory_mb.tolist()
 
     def pick(self, vms: list[int]) -> int:
         """One of ``vms``, which are in the order of the host's list."""
-        memory = self.state.machines.memory_mb[vms].tolist()
-        return int(vms[memory.index(min(memory))])
+        return min(vms, key=self._memory.__getitem__)
 
 
 class MinimumUtilisation(Selection):

@@ -56,6 +56,7 @@ class State:
         self.window = np.zeros((n_vms, WINDOW))
         self.window_length = 0
         self.rationed: list[int] = []
+        self._time_s = -1.0
 
     @property
     def n_hosts(self) -> int:
@@ -82,8 +83,10 @@ class State:
 
     def set_time(self, time_s: float) -> None:
         """Read the traces."""
-        self.use = self.machines.use(time_s)
-        self.request = self.use * self.machines.mips
+        if time_s != self._time_s:
+            self._time_s = time_s
+            self.use = self.machines.use(time_s)
+            self.request = self.use * self.machines.mips
 
     def remember(self) -> None:
         """Push the present use to the front of every VM's window."""
@@ -125,35 +128,33 @@ class State:
         """Scale the shares down on hosts that cannot give everyone what they ask for, to whole MIPS."""
         is_suspect = np.zeros(self.n_hosts, dtype=bool)
         is_suspect[suspects] = True
-        slots_of: dict[int, list[int]] = {int(host): [] for host in suspects}
         slots = np.flatnonzero(is_suspect[self.slot_host])
-        for slot, host in zip(slots.tolist(), self.slot_host[slots].tolist()):
-            slots_of[host].append(slot)
+        vms = self.slot_vm[slots]
+        hosts = self.slot_host[slots]
+        capped = np.minimum(self.request[vms], self.servers.core[hosts]).tolist()
+        weights = weight[slots].tolist()
+        arriving, moving = self.slot_arriving[slots].tolist(), self.moving[vms].tolist()
+        places = (self.machines.bucket[vms] & (self.buckets[hosts] - 1)).tolist()
+        members: dict[int, list[int]] = {int(host): [] for host in suspects}
+        for i, host in enumerate(hosts.tolist()):
+            members[host].append(i)
         self.rationed = []
-        for host, slots_here in slots_of.items():
+        for host, here in members.items():
             total = float(self.servers.total[host])
-            weights = weight[slots_here].tolist()
-            if not _runs_out(total, weights):
+            if not _runs_out(total, [weights[i] for i in here]):
                 continue
             self.rationed.append(host)
-            scale = total / self._sum_by_bucket(host, slots_here, weights)
-            core = float(self.servers.core[host])
-            for slot in slots_here:
-                vm = int(self.slot_vm[slot])
-                capped = min(float(self.request[vm]), core)
-                if self.slot_arriving[slot]:
-                    share = capped * ARRIVING_SHARE * scale
+            # The reference adds up in the order of its hash map.
+            asked = 0.0
+            for i in sorted(here, key=places.__getitem__):
+                asked += weights[i]
+            scale = total / asked
+            for i in here:
+                if arriving[i]:
+                    share = capped[i] * ARRIVING_SHARE * scale
                 else:
-                    share = capped * scale * MOVING_SPEED if self.moving[vm] else capped * scale
-                given[slot] = math.floor(share)
-
-    def _sum_by_bucket(self, host: int, slots: list[int], weights: list[float]) -> float:
-        mask = int(self.buckets[host]) - 1
-        places = (self.machines.bucket[self.slot_vm[slots]] & mask).tolist()
-        total = 0.0
-        for i in sorted(range(len(slots)), key=places.__getitem__):
-            total += weights[i]
-        return total
+                    share = capped[i] * scale * MOVING_SPEED if moving[i] else capped[i] * scale
+                given[slots[i]] = math.floor(share)
 
     def free_mips(self) -> Floats:
         """What every host has left, MIPS, taken off VM by VM as the reference does."""
