@@ -110,9 +110,9 @@ class Report:
     def duration_ns(self) -> int:
         """The scenario's duration, or less if all tasks ended before."""
         if any(_stopped(row) for row in self._processes):
-            return self.scenario.duration
+            return int(self.scenario.duration)  # a plain int: a Duration would be written as text
         ends = [int(row["ended_ns"]) for row in self._processes]
-        return min(self.scenario.duration, max([*ends, 1]))
+        return min(int(self.scenario.duration), max([*ends, 1]))
 
     def tasks(self) -> list[TaskRecord]:
         """A record for each process."""
