@@ -12,7 +12,7 @@ import msgspec
 from virtsim.core.spec import encode_json
 from virtsim.core.units import show_duration
 from virtsim.results.histogram import Histogram
-from virtsim.results.schema import LATENCIES, METRICS, PERCENTILES
+from virtsim.results.schema import AT_ONCE_NS, LATENCIES, METRICS, PERCENTILES
 from virtsim.scenario.scenario import Scenario
 
 if TYPE_CHECKING:
@@ -214,6 +214,26 @@ class Run(msgspec.Struct, kw_only=True):
                 for percent in PERCENTILES:
                     value = latency.histogram.percentile_ns(percent)
                     yield Metric(entity, f"{latency.kind}_p{percent}", "ns", value)
+            if latency.kind == "wakeup_latency" and latency.histogram.count:
+                share = latency.histogram.share_below(AT_ONCE_NS)
+                yield Metric(f"{latency.guest}/{latency.task}", "wakeup_at_once", "1", share)
+        yield from self._turns()
+
+    def _turns(self) -> Iterator[Metric]:
+        """Mean length of the tasks' turns; a turn is made of slices that touch."""
+        turns: dict[str, list[int]] = {}
+        last: dict[int, tuple[str, int]] = {}
+        for piece in self.slices:
+            entity = f"{piece.guest}/{piece.task}"
+            lengths = turns.setdefault(entity, [])
+            length_ns = piece.end_ns - piece.start_ns
+            if last.get(piece.cpu) == (entity, piece.start_ns):
+                lengths[-1] += length_ns
+            else:
+                lengths.append(length_ns)
+            last[piece.cpu] = (entity, piece.end_ns)
+        for entity, lengths in turns.items():
+            yield Metric(entity, "mean_turn", "ns", sum(lengths) / len(lengths))
 
     def value(self, entity: str, metric: str) -> float:
         """One metric of one guest or ``guest/task``; ``KeyError`` if the run has none."""

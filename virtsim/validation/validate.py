@@ -27,7 +27,7 @@ Progress = Callable[[Iterable[int], str], Iterable[int]]
 SUITES: Registry[Callable[[int], list[Scenario]]] = Registry("suite")
 
 #: Rounds of real runs and replications in the model.
-ROUNDS, REPLICATIONS = 5, 25
+ROUNDS, REPLICATIONS = 4, 25
 QUICK_ROUNDS, QUICK_REPLICATIONS = 2, 10
 #: With ``quick`` every this many-th scenario is taken.
 QUICK_STEP = 5

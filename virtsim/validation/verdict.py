@@ -46,6 +46,8 @@ MARGINS: dict[str, Margin] = {
     "throttled_time": Margin(0.05, 5_000_000),
     "wakeup_latency_p50": Margin(0.25, 100_000),
     "wakeup_latency_p99": Margin(0.25, 100_000),
+    "wakeup_at_once": Margin(0.10, 0.10),
+    "mean_turn": Margin(0.10, 50_000),
     "response_time_p50": Margin(0.10, 100_000),
     "response_time_p99": Margin(0.25, 100_000),
     "request_latency_mean": Margin(0.15, 100_000),
