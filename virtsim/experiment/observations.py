@@ -63,7 +63,8 @@ def save_observations(folder: Path | str, runs: Iterable[Run], host: HostCard) -
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     kept = [_publishable(run) for run in runs]
-    card = host.replace(name="recorded", description=_RELEASE.sub(r"\1", host.description))
+    kernel = host.kernel.replace(version=_RELEASE.sub(r"\1", host.kernel.version))
+    card = host.replace(name="recorded", description=_RELEASE.sub(r"\1", host.description), kernel=kernel)
     manifest = make_manifest(host=card.description, runs=[[run.scenario.name, run.digest] for run in kept])
     manifest["platform"]["kernel"] = _RELEASE.sub(r"\1", manifest["platform"]["kernel"])
     del manifest["command"]
