@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from virtsim.core.errors import ModelError, SpecError
 from virtsim.core.parameter import Parameter
 from virtsim.platform.costs import Costs
-from virtsim.platform.events import EVENTS
+from virtsim.platform.events import ALIASES, EVENTS
 from virtsim.platform.expand import combine, design_row, expand, price, price_interval
 from virtsim.platform.host import load_host
 from virtsim.platform.operations import Event, contended_events, lines_held, operation_events, touch_events
@@ -104,6 +104,11 @@ def test_cost_is_linear_in_counts_and_in_prices(weights, factor):
     assert math.fsum(n * HOST.price(p) for n, p in zip(row, names, strict=True) if n) == pytest.approx(
         separate, rel=1e-12
     )
+
+
+def test_events_answer_to_the_names_that_people_use():
+    for alias, name in ALIASES.items():
+        assert expand(alias, NATIVE) is expand(name, NATIVE)
 
 
 def test_expansions_are_kept_and_survive_pickling():

@@ -12,7 +12,7 @@ from virtsim.platform.host import load_host
 from virtsim.platform.primitives import PRIMITIVES
 from virtsim.validation.literature import validate_literature, validate_paper
 from virtsim.validation.literature_cards import Paper, load_mix, load_paper
-from virtsim.validation.literature_fit import calibration_rows, fit_prices
+from virtsim.validation.literature_fit import calibration_rows, fit_prices, refit
 from virtsim.validation.literature_report import _spearman
 
 PAPERS = sorted(path.stem for path in (models_folder() / "literature").glob("*.toml"))
@@ -38,6 +38,18 @@ def test_the_shipped_host_card_is_what_the_calibration_rows_give(name):
     for primitive, parameter in fitted.items():
         assert host.prices[primitive].value == pytest.approx(parameter.value, rel=1e-4, abs=1e-9), primitive
         assert host.prices[primitive].unit == PRIMITIVES[primitive].unit
+
+
+def test_refitting_writes_the_card_that_is_shipped(tmp_path, monkeypatch):
+    source = models_folder() / "hosts" / "xeon-2900-linux-2.6.toml"
+    (tmp_path / "hosts").mkdir()
+    copy = tmp_path / "hosts" / source.name
+    copy.write_bytes(source.read_bytes())
+    monkeypatch.setattr("virtsim.validation.literature_fit.models_folder", lambda: tmp_path)
+    assert refit("turtles-2010") == copy
+    old, new = load_host(source), load_host(copy)
+    assert old.replace(prices={}) == new.replace(prices={})
+    assert {k: p.source for k, p in old.prices.items()} == {k: p.source for k, p in new.prices.items()}
 
 
 @settings(max_examples=2, deadline=None)

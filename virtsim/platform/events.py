@@ -110,6 +110,10 @@ def _machine() -> dict[str, PlatformEvent]:
 EVENTS: dict[str, PlatformEvent] = {**_machine(), **_SYSTEM}
 
 
+#: Other names that people use for events.
+ALIASES = {"syscall": "null", "fork": "fork_wait", "exec": "fork_exec", "sleep": "timer_sleep"}
+
+
 def event_of(name: str) -> PlatformEvent:
     """The event called ``name``; the error of an unknown name lists the known ones."""
     try:

@@ -14,7 +14,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 from virtsim.core.errors import ModelError, SpecError
-from virtsim.platform.events import event_of
+from virtsim.platform.events import ALIASES, event_of
 from virtsim.platform.primitives import PRIMITIVES
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def expand(event: str, stack: Stack, size: int = 0) -> Expansion:
     Parameters
     ----------
     event : str
-        A name of :data:`virtsim.platform.events.EVENTS`.
+        A name of :data:`virtsim.platform.events.EVENTS` or of its ``ALIASES``.
     stack : Stack
         Where the program runs.
     size : int, bytes
@@ -114,6 +114,7 @@ def expand(event: str, stack: Stack, size: int = 0) -> Expansion:
     SpecError
         If there is no such event, or no layer of the stack handles it.
     """
+    event = ALIASES.get(event, event)
     kind = event_of(event)
     return _expand(event, size if kind.sized else 0, stack, len(stack.kinds) - 1, 0)
 

@@ -16,13 +16,16 @@ C. L. Lawson, R. J. Hanson, *Solving Least Squares Problems*, SIAM, 1995, chapte
 
 from __future__ import annotations
 
+import json
 import math
 from functools import cache
+from pathlib import Path
 from typing import Annotated
 
+import msgspec
 from msgspec import Meta
 
-from virtsim.core.data import find_card
+from virtsim.core.data import find_card, models_folder
 from virtsim.core.errors import SpecError
 from virtsim.core.parameter import Parameter
 from virtsim.core.spec import Spec, load_toml
@@ -30,7 +33,7 @@ from virtsim.platform.expand import design_row
 from virtsim.platform.host import HostCard, load_host
 from virtsim.platform.primitives import PRIMITIVES
 from virtsim.validation.literature import mix_totals, paper_stack, unit_ns
-from virtsim.validation.literature_cards import Paper, Row, load_mix
+from virtsim.validation.literature_cards import Paper, Row, load_mix, load_paper
 from virtsim.workload.operations import Name
 
 ROW_SD = 0.02
@@ -155,3 +158,39 @@ def fit_host(paper: Paper) -> HostCard:
     """The paper's host card with freshly fitted prices."""
     frame = load_host(paper.host)
     return frame.replace(prices=fit_prices(paper, frame))
+
+
+def refit(name: str) -> Path:
+    """Fit the prices of a paper's machine anew and write them into its shipped host card.
+
+    For maintainers, after primitives, layers or the paper's card have changed. Only the card's ``[prices]`` are
+    replaced; everything else stays as it is written.
+
+    Parameters
+    ----------
+    name : str
+        Of the paper's card.
+
+    Returns
+    -------
+    Path
+        The card.
+    """
+    card = fit_host(load_paper(name))
+    path = models_folder() / "hosts" / f"{card.name}.toml"
+    head, _, rest = path.read_text(encoding="utf-8").partition("[prices]\n")
+    tail = rest[rest.index("[timing]") :]
+    lines = [f"{primitive} = {_inline(parameter)}" for primitive, parameter in card.prices.items()]
+    path.write_text(f"{head}[prices]\n" + "\n".join(lines) + f"\n\n{tail}", encoding="utf-8")
+    return path
+
+
+def _inline(parameter: Parameter) -> str:
+    """A parameter as a TOML inline table."""
+    fields: dict[str, object] = msgspec.to_builtins(parameter)
+    cells = (f"{key} = {_scalar(value)}" for key, value in fields.items())
+    return "{ " + ", ".join(cells) + " }"
+
+
+def _scalar(value: object) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else json.dumps(value, ensure_ascii=False)
