@@ -28,6 +28,17 @@ def test_every_shipped_host_is_called_as_its_file_and_reads_back(name, tmp_path,
     assert load_toml(copy, HostCard) == host == load_host(copy)
 
 
+@pytest.mark.parametrize("name", HOSTS)
+def test_every_shipped_host_has_a_price_for_everything_and_says_where_it_is_from(name, config):
+    host = load_host(name)
+    assert set(host.prices) == set(PRIMITIVES)
+    for primitive, parameter in host.prices.items():
+        assert len(parameter.source) > 8, primitive
+        assert "from memory" not in parameter.source
+        if parameter.status == "assumed":
+            assert parameter.source.startswith(("assumed", "exact")), (primitive, parameter.source)
+
+
 @pytest.mark.parametrize("name", STACKS)
 def test_every_shipped_stack_is_called_as_its_file(name, config):
     assert load_stack(name).name == name

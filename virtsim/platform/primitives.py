@@ -172,6 +172,9 @@ _MONITOR = {
     "event_channel": Primitive("ns", "monitor", "Hypervisor's work to signal another domain or processor."),
     "vcpu_switch": Primitive("ns", "monitor", "Switch a processor from one virtual processor to another."),
     "ring_request": Primitive("ns", "monitor", "Front end's work on one request in a shared ring."),
+    "host_request": Primitive(
+        "ns", "monitor", "A host carries out one request of an emulated device by its own drivers."
+    ),
     "backend_request": Primitive("ns", "monitor", "Back end's work on one request of a shared ring, device apart."),
     "pvm_switch": Primitive("ns", "monitor", "Switch between guest and monitor without hardware help, and back."),
     "pvm_direct": Primitive("ns", "monitor", "What a system call costs more by the switcher's direct path."),

@@ -58,7 +58,11 @@ class Emulated(Device):
     def handle(self, event: str, size: int, settings: Settings) -> Iterable[Step] | None:
         """Each request takes several accesses; completion interrupts go through the monitor."""
         if event == "device_kick":
-            return (Step("port_io", settings["accesses"]), Step("device_kick", 1, size))
+            return (
+                Step("port_io", settings["accesses"]),
+                Step("host_request", note="the host, or the hypervisor, carries the request out"),
+                Step("device_kick", 1, size),
+            )
         if event == "device_interrupt":
             return (Step("interrupt", 1 / settings["batch"]),)
         return None
