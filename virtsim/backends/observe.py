@@ -28,6 +28,7 @@ from virtsim.results.run import Run, Slice, Wakeup
 from virtsim.scenario.guest import Guest
 from virtsim.scenario.scenario import Scenario
 from virtsim.workload import operations as ops
+from virtsim.workload.seeds import tick_share
 
 #: Stacks that this kernel can be observed with.
 STACKS = ("native", "container")
@@ -40,6 +41,7 @@ def observe(
     scenario: Scenario,
     *,
     seed: int = 0,
+    phases: int = 0,
     timeline: bool = False,
     operation_latency: bool = True,
     repeats_if_disturbed: int = 2,
@@ -54,6 +56,8 @@ def observe(
         Its guests' stacks must be ``native`` or ``container``; ``host`` is not looked at.
     seed : int
         Root seed of the programs' draws; the model draws the same from it.
+    phases : int
+        Number of the draw of where in a tick the run begins; the model begins there with the same number.
     timeline : bool
         Whether to record slices and wake-ups. They come from the kernel's scheduler events where tracefs
         can be mounted; else the runner's own time stamps stand in (``manifest["timeline"]`` says which).
@@ -91,7 +95,7 @@ def observe(
     journal.clean()
     best: Run | None = None
     for attempt in range(1, max(0, repeats_if_disturbed) + 2):
-        run = _Observation(scenario, seed, timeline, operation_latency, runner, cgroups).run(grace_ns, limits)
+        run = _Observation(scenario, seed, phases, timeline, operation_latency, runner, cgroups).run(grace_ns, limits)
         run.manifest["noise"]["attempts"] = attempt
         if best is None or _loudness(run) < _loudness(best):
             best = run
@@ -148,6 +152,7 @@ class _Observation:
         self,
         scenario: Scenario,
         seed: int,
+        phases: int,
         timeline: bool,
         operation_latency: bool,
         runner: Runner,
@@ -155,6 +160,7 @@ class _Observation:
     ) -> None:
         self.scenario = scenario
         self.seed = seed
+        self.phases = phases
         self.timeline = timeline
         self.operation_latency = operation_latency
         self.runner = runner
@@ -188,15 +194,16 @@ class _Observation:
     def _plan(self, entry: Entry, groups: RunGroups) -> Plan:
         plan = Plan()
         constants = layout().constants
+        streams = Streams(self.seed)
         plan.header = {
             "owner_pid": entry.record.owner.pid,
             "duration_ns": self.scenario.duration,
+            "tick_share_ppm": int(1_000_000 * tick_share(streams, self.phases)),
             "timeline": constants["TIMELINE_KERNEL" if self.timeline else "TIMELINE_NONE"],
             "trace_name": plan.text(entry.name),
             "scratch": plan.text(entry.scratch),
             "runner": plan.text(self.runner.path),
         }
-        streams = Streams(self.seed)
         for number, guest in enumerate(self.scenario.guests):
             try:
                 self._plan_guest(plan, number, guest, groups, streams)
@@ -280,6 +287,8 @@ class _Observation:
         window_ns = header("stopped_ns")
         measured = self._noise(report, window_ns, limits)
         manifest: dict[str, Any] = {
+            "phases": self.phases,
+            "tick": {"period_ns": header("tick_ns"), "passed_ns": header("tick_passed_ns")},
             "kernel": kernel.facts(self.runner.path),
             "noise": noise.as_manifest(measured, limits, 1, window_ns),
             "runner": {

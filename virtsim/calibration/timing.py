@@ -22,7 +22,7 @@ from virtsim.workload.builders import periodic, spin
 
 #: Number of quantiles that stand for the distribution of timer latencies.
 QUANTILES = 40
-#: A wake-up later than this waited for a tick, not for its timer, ns.
+#: A wake-up later than this waited for somebody else to stop, not for its timer, ns.
 AT_ONCE_NS = 500_000
 
 
@@ -71,7 +71,8 @@ def measure_timers(card: HostCard, rounds: int, progress: Callable[[], None]) ->
     at_once = 100 * beside_all.share_below(AT_ONCE_NS)
     busy_ns = beside_all.percentile_ns(at_once / 2)
     idle_exit_ns = max(0.0, quiet_all.percentile_ns(50) - busy_ns)
-    levels = [100 * (i + 0.5) / QUANTILES for i in range(QUANTILES)]
+    prompt = quiet_all.share_below(AT_ONCE_NS)
+    levels = [100 * prompt * (i + 0.5) / QUANTILES for i in range(QUANTILES)]
     latencies = [quiet_all.percentile_ns(level) - idle_exit_ns - path_ns for level in levels]
     medians = [quiet.percentile_ns(50) - idle_exit_ns - path_ns for quiet, _ in runs]
     return TimerLatency(

@@ -17,6 +17,7 @@ from virtsim.scheduling.heart import Heart
 from virtsim.scheduling.settings import Kernel, SchedulingCosts
 from virtsim.scheduling.task import Task
 from virtsim.scheduling.weight import IDLE_WEIGHT, RESOLUTION_SHIFT, group_load, nice_load
+from virtsim.workload.seeds import tick_share
 from virtsim.workload.workload import Task as TaskSpec
 
 
@@ -58,7 +59,7 @@ class MachineBuilder:
             card.topology.cpus,
             self.kernel,
             _scheduling_costs(card),
-            tick_phase_ns=self._phase_ns(self.kernel.tick_ns),
+            tick_phase_ns=self.kernel.tick_ns - int(self.kernel.tick_ns * tick_share(streams, phases)),
             seed=streams.seed64(f"machine.{phases}", "timer latency"),
         )
         everywhere = frozenset(range(card.topology.cpus))

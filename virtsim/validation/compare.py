@@ -101,6 +101,7 @@ def compare(
     real: Run | Sequence[Run],
     metrics: Sequence[str] | None = None,
     *,
+    interval: Sequence[Run] | None = None,
     role: str = "prediction",
 ) -> Comparison:
     """Compare runs of one scenario in both worlds.
@@ -108,11 +109,13 @@ def compare(
     Parameters
     ----------
     model : Run or sequence of Run
-        Replications in the model; their quantiles are the prediction's interval.
+        Runs of the model, of which the median is compared; best with the same seed and phases as the real ones.
     real : Run or sequence of Run
         Repetitions on the kernel.
     metrics : sequence of str, optional
         Which to compare; all that have a margin and that both worlds know if absent.
+    interval : sequence of Run, optional
+        Replications whose quantiles are the prediction's interval; ``model``'s own if absent.
     role : str
         ``prediction`` or ``calibration``.
 
@@ -123,16 +126,18 @@ def compare(
     """
     models = _runs(model, "model")
     reals = _runs(real, "real")
-    digests = {run.scenario.digest for run in (*models, *reals)}
+    spread = _runs(interval, "model") if interval is not None else models
+    digests = {run.scenario.digest for run in (*models, *reals, *spread)}
     if len(digests) > 1:
         raise SpecError("scenario", "the runs are of different scenarios; compare runs of one")
-    predicted, observed = _values(models), _values(reals)
+    predicted, observed, replicated = _values(models), _values(reals), _values(spread)
     name = models[0].scenario.name
     rows = []
     for (entity, metric, unit), values in predicted.items():
         wanted = metric in metrics if metrics is not None else metric in MARGINS
-        if wanted and (entity, metric, unit) in observed:
-            rows.append(_row(name, entity, metric, unit, values, observed[entity, metric, unit], role))
+        key = (entity, metric, unit)
+        if wanted and key in observed:
+            rows.append(_row(name, key, values, replicated.get(key, values), observed[key], role))
     return Comparison(rows)
 
 
@@ -155,7 +160,10 @@ def _values(runs: list[Run]) -> dict[tuple[str, str, str], list[float]]:
     return {key: values for key, values in found.items() if len(values) == len(runs)}
 
 
-def _row(scenario: str, entity: str, metric: str, unit: str, model: list[float], real: list[float], role: str) -> Row:
+def _row(
+    scenario: str, key: tuple[str, str, str], model: list[float], replicated: list[float], real: list[float], role: str
+) -> Row:
+    entity, metric, unit = key
     middle, truth = quantile(model, 0.5), quantile(real, 0.5)
     spread = (max(real) - min(real)) / 2 / abs(truth) if truth else 0.0
     margin = MARGINS[metric] if metric in MARGINS else MARGINS["completion_time"]
@@ -167,8 +175,8 @@ def _row(scenario: str, entity: str, metric: str, unit: str, model: list[float],
         unit=unit,
         role=role,
         model=middle,
-        model_low=quantile(model, TAIL),
-        model_high=quantile(model, 1 - TAIL),
+        model_low=min(middle, quantile(replicated, TAIL)),
+        model_high=max(middle, quantile(replicated, 1 - TAIL)),
         real=truth,
         real_spread=spread,
         error=error,

@@ -13,6 +13,7 @@ from virtsim.calibration.plan import PREFIX
 from virtsim.core.errors import BackendUnavailable, ModelError, SpecError
 from virtsim.core.registry import Registry
 from virtsim.core.spec import encode_json
+from virtsim.machine import simulate
 from virtsim.platform.host import HostCard, load_host
 from virtsim.results.run import Run
 from virtsim.results.store import save_runs
@@ -167,22 +168,29 @@ def _observe_all(scenarios: Sequence[Scenario], rounds: int, seed: int, progress
     real: list[list[Run]] = [[] for _ in scenarios]
     for number in _wrapped(progress, rounds * len(scenarios), "observing"):
         which = number % len(scenarios)
-        real[which].append(observe(scenarios[which], seed=seed, repeats_if_disturbed=1))
+        phases = number // len(scenarios)
+        real[which].append(observe(scenarios[which], seed=seed, phases=phases, repeats_if_disturbed=1))
     return real
 
 
 def _judge(scenario: Scenario, real: Sequence[Run], card: HostCard, seed: int, replications: int) -> list[Row]:
     if not real:
         return [_skipped(scenario, "no recorded run")]
+    judged = [run for run in real if not run.disturbed] or list(real)
     try:
-        model = predict(scenario, n=replications, seed=seed, host=card)
+        model = [simulate(scenario, seed=seed, phases=phases_of(run), host=card) for run in judged]
+        interval = predict(scenario, n=replications, seed=seed, host=card)
     except (ModelError, BackendUnavailable) as problem:
         return [_skipped(scenario, str(problem))]
-    quiet = [run for run in real if not run.disturbed]
-    rows = compare(model, quiet or list(real)).rows
-    if quiet:
+    rows = compare(model, judged, interval=interval).rows
+    if not judged[0].disturbed:
         return rows
     return [row._replace(verdict=Verdict.UNDECIDED.value, reason="all runs were disturbed") for row in rows]
+
+
+def phases_of(run: Run) -> int:
+    """The number of the phases that a real run was begun at."""
+    return int(run.manifest.get("phases", 0))
 
 
 def _skipped(scenario: Scenario, reason: str) -> Row:

@@ -5,7 +5,7 @@ Both worlds ask here, so that they work through the very same nanoseconds.
 
 from __future__ import annotations
 
-from virtsim.core.streams import Streams
+from virtsim.core.streams import SplitMix64, Streams
 from virtsim.workload.operations import Serve
 
 
@@ -34,3 +34,12 @@ def arrivals_seed(streams: Streams, guest: str, process: str, path: str, serve: 
     if serve.arrivals.open:
         return streams.seed64(guest, f"queue.{serve.queue}")
     return draw_seed(streams, guest, process, f"{path}.arrivals")
+
+
+def tick_share(streams: Streams, phases: int) -> float:
+    """Part of a tick that has passed when a run begins, in [0, 1): drawn for each number of phases.
+
+    Where a run begins within a tick decides for all of it who preempts whom, so the model and the kernel
+    begin at the same place.
+    """
+    return SplitMix64(streams.seed64(f"machine.{phases}", "tick")).uniform()

@@ -131,6 +131,7 @@ struct header {
     int64_t bytes;
     int64_t owner_pid;
     int64_t duration_ns;
+    int64_t tick_share_ppm; /* the release comes this part of a tick, in millionths, after a tick */
     int64_t timeline;
     int64_t trace_name; /* text: name of the trace instance */
     int64_t scratch;    /* text: directory in a tmpfs, for files and as a mount point */
@@ -172,6 +173,8 @@ struct header {
     int64_t ready;       /* futex: processes at the barrier */
     int64_t go;          /* futex: 1 when released */
     int64_t supervisor_pid;
+    int64_t tick_ns;     /* report: time between ticks, and from the last one to the release; 0: not seen */
+    int64_t tick_passed_ns;
     int64_t released_ns; /* time 0, ns of the host's CLOCK_MONOTONIC */
     int64_t stopped_ns;  /* end of the run */
     int64_t stop_took_ns; /* from the first CPU clock read at the end to the last */

@@ -226,14 +226,39 @@ static void find_boundaries(void)
     }
 }
 
-/* The next beginning of a period that leaves time for the last preparations; or now. */
-static int64_t good_moment_ns(void)
+/* ---- Ticks ---- */
+
+/* Where in a tick a run begins decides who preempts whom for all of it: a task that wakes every 10 ms meets
+ * ticks of 4 ms at two phases only. So the plan says the part of a tick, and the model begins there too. The
+ * coarse clock moves when a tick is served; how far from now that is, only watching it can tell. */
+static void find_tick(int64_t *tick_at_ns)
+{
+    struct timespec resolution;
+    clock_getres(CLOCK_MONOTONIC_COARSE, &resolution);
+    HEADER->tick_ns = resolution.tv_sec * NS_PER_S + resolution.tv_nsec;
+    int64_t before = clock_ns(CLOCK_MONOTONIC_COARSE), now = clock_ns(CLOCK_MONOTONIC);
+    int64_t give_up_ns = now + 4 * HEADER->tick_ns;
+    while (clock_ns(CLOCK_MONOTONIC_COARSE) == before && now < give_up_ns)
+        now = clock_ns(CLOCK_MONOTONIC);
+    *tick_at_ns = now < give_up_ns ? now : 0;
+}
+
+/* The first moment in a cycle that leaves time for the last preparations. */
+static int64_t next_in_cycle_ns(int64_t seen_ns, int64_t cycle_ns)
 {
     int64_t earliest_ns = clock_ns(CLOCK_MONOTONIC) + BEFORE_BOUNDARY_NS;
-    if (HEADER->periods_count == 0 || PERIODS[0].boundary_ns == 0)
+    return seen_ns + ((earliest_ns - seen_ns) / cycle_ns + 1) * cycle_ns;
+}
+
+/* The next beginning of a period of the first limited group; else the planned part of a tick; else now. */
+static int64_t good_moment_ns(int64_t tick_at_ns)
+{
+    if (HEADER->periods_count > 0 && PERIODS[0].boundary_ns != 0)
+        return next_in_cycle_ns(PERIODS[0].boundary_ns, PERIODS[0].period_ns);
+    if (tick_at_ns == 0)
         return 0;
-    int64_t whole = (earliest_ns - PERIODS[0].boundary_ns) / PERIODS[0].period_ns + 1;
-    return PERIODS[0].boundary_ns + whole * PERIODS[0].period_ns;
+    int64_t passed_ns = HEADER->tick_ns * HEADER->tick_share_ppm / 1000000;
+    return next_in_cycle_ns(tick_at_ns + passed_ns, HEADER->tick_ns);
 }
 
 /* ---- The run ---- */
@@ -272,10 +297,14 @@ static void open_accounts(void)
 static void release(void)
 {
     struct header *h = HEADER;
-    struct timespec moment = timespec_of(good_moment_ns());
+    int64_t tick_at_ns;
+    find_tick(&tick_at_ns);
+    struct timespec moment = timespec_of(good_moment_ns(tick_at_ns));
     open_accounts();
     clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &moment, NULL);
     h->released_ns = clock_ns(CLOCK_MONOTONIC);
+    if (tick_at_ns != 0)
+        h->tick_passed_ns = (h->released_ns - tick_at_ns) % h->tick_ns;
     __atomic_store_n(&h->go, 1, __ATOMIC_SEQ_CST);
     futex_wake(&h->go, INT_MAX);
 }
