@@ -204,7 +204,9 @@ def documented_fields(entity: Any) -> dict[str, str]:
         )
         if match is None:
             continue
-        for names, body in re.findall(r"^(\S[^\n:]*?) ?(?::[^\n]*)?\n((?:(?:    [^\n]*)?\n?)*)", match[1], re.MULTILINE):
+        for names, body in re.findall(
+            r"^(\S[^\n:]*?) ?(?::[^\n]*)?\n((?:(?:    [^\n]*)?\n?)*)", match[1], re.MULTILINE
+        ):
             meaning = " ".join(body.split())
             for name in names.split(","):
                 if meaning:
@@ -219,7 +221,8 @@ def metrics_page() -> str:
     """What runs report, and the margins of validation."""
     rows = [(f"`{name}`", column.unit, column.of, column.meaning) for name, column in METRICS.items()]
     margins = [
-        (f"`{name}`", f"{margin.relative:.0%}", show_absolute(name, margin.absolute)) for name, margin in MARGINS.items()
+        (f"`{name}`", f"{margin.relative:.0%}", show_absolute(name, margin.absolute))
+        for name, margin in MARGINS.items()
     ]
     verdicts = [(f"`{verdict.value}`", meaning) for verdict, meaning in comments_of(Verdict).items()]
     kinds = ", ".join(f"`{kind}`" for kind in LATENCIES)
@@ -257,8 +260,8 @@ def errors_page() -> str:
             rows.append((f"`{name}`", f"`{kind.__bases__[0].__name__}`", paragraphs(kind)))
     return (
         f"# Errors\n\n{MADE}\n"
-        "All errors that virtsim raises on purpose are `VirtsimError`s, found in `virtsim.core.errors`. A message says\n"
-        "what is wrong, where, and what to do. The command line prints it as one line and ends with exit code 2.\n\n"
+        "All errors that virtsim raises on purpose are `VirtsimError`s, found in `virtsim.core.errors`. A message\n"
+        "says what is wrong, where, and what to do. The command line prints it as one line, with exit code 2.\n\n"
         f"{table(('error', 'is a', 'when'), rows)}\n"
         "## Exit codes\n\n"
         + table(
@@ -283,7 +286,9 @@ def cli_page() -> str:
     for name, command in commands(root, "virtsim"):
         rows = [option_row(parameter) for parameter in command.params if parameter.name != "help"]
         text = plain(command.help or "").replace("\f", "")
-        parts.append(f"## `{name}`\n\n{text}\n\n" + (table(("argument or option", "default", "meaning"), rows) if rows else ""))
+        parts.append(
+            f"## `{name}`\n\n{text}\n\n" + (table(("argument or option", "default", "meaning"), rows) if rows else "")
+        )
     return "\n".join(part.rstrip() + "\n" for part in parts)
 
 
@@ -334,7 +339,9 @@ def signature(name: str, entity: Any) -> str:
     if not inspect.isfunction(entity):
         return ""
     parameters = [str(p).replace("'", "") for p in inspect.signature(entity).parameters.values()]
-    star = next((i for i, p in enumerate(inspect.signature(entity).parameters.values()) if p.kind is p.KEYWORD_ONLY), None)
+    star = next(
+        (i for i, p in enumerate(inspect.signature(entity).parameters.values()) if p.kind is p.KEYWORD_ONLY), None
+    )
     if star is not None:
         parameters.insert(star, "*")
     returns = str(inspect.signature(entity).return_annotation).replace("'", "")

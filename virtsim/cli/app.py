@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from importlib.util import find_spec
 from typing import Annotated
 
 import typer
 
 from virtsim import __version__
 from virtsim.cli.calibrate import calibrate
+from virtsim.cli.cluster import app as cluster
 from virtsim.cli.compare import compare
 from virtsim.cli.demo import demo
 from virtsim.cli.doctor import doctor
@@ -50,5 +49,4 @@ def _root(
 for command in (run, compare, sweep, calibrate, validate, doctor, models, explain, trace, report, demo):
     app.command()(command)
 app.add_typer(experiments, name="experiment")
-if find_spec("virtsim.cli.cluster") is not None:
-    app.add_typer(import_module("virtsim.cli.cluster").app, name="cluster")
+app.add_typer(cluster, name="cluster")

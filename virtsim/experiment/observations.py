@@ -22,7 +22,7 @@ from virtsim.results.store import load_runs, save_runs
 from virtsim.scenario.scenario import Scenario
 
 #: What follows the version in a kernel's release tells who built it, and is nobody's business.
-_RELEASE = re.compile(r"(\d+\.\d+(?:\.\d+)?)[-+.][\w.+~-]*")
+_RELEASE = re.compile(r"(\d+\.\d+(?:\.\d+)?)[-+][\w.+~-]*")
 
 
 class Observations(NamedTuple):
