@@ -323,7 +323,7 @@ class _ProgramCompiler:
         cost_ns = self._cost_ns(operation)
         before_ns = round(cost_ns * BEFORE_BLOCKING)
         due = self.program.slot()
-        self.program.emit(Code.PERIODIC_BEGIN, 0, due)
+        self.program.emit(Code.PERIODIC_BEGIN, int(path == "program[0]"), due)
 
         def one_round() -> None:
             self.program.cpu(before_ns)

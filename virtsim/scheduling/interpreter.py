@@ -92,7 +92,7 @@ class Interpreter(Dispatcher):
             elif code == Code.LOOP_BEGIN:
                 slots[b] = a
             elif code == Code.PERIODIC_BEGIN:
-                slots[b] = now
+                slots[b] = task.start_ns if a else now
             elif code == Code.PERIODIC_WAIT:
                 slots[b] += a
                 if slots[b] > now:

@@ -23,7 +23,7 @@ class Code(IntEnum):
     SLEEP = 2
     #: Sleep for a drawn time: sampler ``a``.
     SLEEP_DRAWN = 3
-    #: Note the time in slot ``b`` as the base of a periodic job.
+    #: Note the time (``a`` = 1: the task's start) in slot ``b`` as the base of a periodic job.
     PERIODIC_BEGIN = 4
     #: Move the due time in slot ``b`` on by ``a`` ns and sleep until then.
     PERIODIC_WAIT = 5

@@ -134,6 +134,8 @@ class Sleep(_Operation, frozen=True, kw_only=True, tag="sleep"):
 class Periodic(_Operation, frozen=True, kw_only=True, tag="periodic"):
     """Run ``body`` at every multiple of ``period`` after the operation began, by an absolute timer.
 
+    As the first operation of a program it begins at the task's start, whenever the task first gets a CPU.
+
     Records for each round the *wake-up latency* (from the due time until the task runs) and the
     *response time* (from the due time until the body is done). A round that is late does not move the
     later ones. ``count`` rounds, or until the end of the run.

@@ -209,10 +209,12 @@ static void repeat(struct instruction *i)
         run_block(i + 1, i->body);
 }
 
-/* Rounds are due at begin + k * period, k = 1, 2, ..., however late the ones before were. */
+/* Rounds are due at begin + k * period, k = 1, 2, ..., however late the ones before were. A program that
+ * begins with this begins at the task's start, not when the task first gets a CPU: that is up to the others. */
 static void periodic(struct instruction *i)
 {
-    int64_t due = now_ns();
+    bool first = i == &INSTRUCTIONS[self.report->code];
+    int64_t due = first ? self.report->start_ns : now_ns();
     for (int64_t n = 0; n != i->count; n++) {
         due += i->period_ns;
         sleep_until(due);
