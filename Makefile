@@ -8,7 +8,7 @@ PYTEST := $(BIN)/python -m pytest -q
 .DEFAULT_GOAL := test
 
 demo: $(VENV)/.all
-	$(BIN)/virtsim demo
+	@$(BIN)/virtsim demo
 
 # What runs on the kernel runs alone, so that tests do not disturb each other; the rest on two processes.
 test: $(VENV)/.dev
@@ -50,13 +50,13 @@ $(VENV)/bin/python:
 	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "$(PYTHON) has no venv; install it (Debian: python3-venv)"; exit 1; }
 
 $(VENV)/.all: pyproject.toml setup.py | $(VENV)/bin/python
-	$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[all]'
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[all]'
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml setup.py | $(VENV)/bin/python
-	$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[dev]'
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[dev]'
 	@touch $@ $(VENV)/.all
 
 $(VENV)/.docs: $(VENV)/.dev
-	$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[docs]'
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[docs]'
 	@touch $@
