@@ -4,6 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest -q
 
+# The heart's sources: it is compiled anew when they change.
+HEART := $(wildcard virtsim/core/*.p* virtsim/scheduling/*.p*)
+
 .PHONY: demo test test-all check bench docs golden clean
 .DEFAULT_GOAL := test
 
@@ -24,7 +27,7 @@ check: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(PYTEST) --doctest-modules virtsim
+	VIRTSIM_INTERPRETED=1 $(PYTEST) --doctest-modules virtsim
 	$(PYTEST) tests/test_public_api.py tests/docs
 
 bench: $(VENV)/.dev
@@ -43,17 +46,18 @@ golden: $(VENV)/.dev
 clean:
 	rm -rf out build dist docs/_build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis *.egg-info
 	find . -name __pycache__ -type d -not -path './$(VENV)/*' -prune -exec rm -rf {} +
+	rm -f virtsim/*/*.so
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2])' || \
 	  { echo "virtsim needs Python 3.11 or later; run: make PYTHON=python3.12 ..."; exit 1; }
 	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "$(PYTHON) has no venv; install it (Debian: python3-venv)"; exit 1; }
 
-$(VENV)/.all: pyproject.toml setup.py | $(VENV)/bin/python
+$(VENV)/.all: pyproject.toml setup.py $(HEART) | $(VENV)/bin/python
 	@$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[all]'
 	@touch $@
 
-$(VENV)/.dev: pyproject.toml setup.py | $(VENV)/bin/python
+$(VENV)/.dev: pyproject.toml setup.py $(HEART) | $(VENV)/bin/python
 	@$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[dev]'
 	@touch $@ $(VENV)/.all
 

@@ -16,6 +16,9 @@ from zlib import crc32
 import numpy as np
 
 _MASK = (1 << 64) - 1
+_GAMMA = 0x9E3779B97F4A7C15
+_FIRST_FACTOR = 0xBF58476D1CE4E5B9
+_SECOND_FACTOR = 0x94D049BB133111EB
 
 
 @dataclass(frozen=True)
@@ -78,10 +81,10 @@ class SplitMix64:
 
     def next(self) -> int:
         """Next 64-bit value."""
-        self.state = (self.state + 0x9E3779B97F4A7C15) & _MASK
+        self.state = (self.state + _GAMMA) & _MASK
         z = self.state
-        z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
-        z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & _MASK
+        z = ((z ^ (z >> 30)) * _FIRST_FACTOR) & _MASK
+        z = ((z ^ (z >> 27)) * _SECOND_FACTOR) & _MASK
         return z ^ (z >> 31)
 
     def uniform(self) -> float:

@@ -25,6 +25,28 @@ IMBALANCE_PERCENT = 117
 BUSY_FACTOR = 16
 #: After this many failures even the running task is moved (``cache_nice_tries + 2``).
 PATIENCE = 3
+#: More than any load.
+ANY_LOAD = 1 << 62
+
+
+def is_idle(cpu: Cpu) -> bool:
+    """Whether nothing runs or is about to run on a CPU."""
+    return cpu.current is None and cpu.root.runnable == 0
+
+
+def cpu_load(cpu: Cpu) -> int:
+    """Sum of the weights at the top of a CPU."""
+    return cpu.root.total_load >> 10
+
+
+def task_load(task: Task) -> int:
+    """A task's part of its CPU's load: its weight, scaled by its groups' shares."""
+    load = task.weight
+    queue = task.queue
+    while queue is not None and queue.entity is not None:
+        load = load * queue.entity.weight // max(queue.total_load >> 10, 1)
+        queue = queue.entity.queue
+    return max(load, 1)
 
 
 class Balancer:
@@ -45,7 +67,7 @@ class Balancer:
         target = previous
         if waker_cpu != previous and waker_cpu in allowed:
             target = self._affine(task, previous, waker_cpu, sync)
-        return self._idle_sibling(target, previous, allowed)
+        return self._idle_sibling(target, previous, task)
 
     def choose_for_fork(self, task: Task) -> int:
         """CPU of a new task: an idle one, else the least loaded; its parent's only if no other is better."""
@@ -54,62 +76,52 @@ class Balancer:
             return next(iter(allowed))
         cpus = self.heart.cpus
         home = task.cpu if task.cpu in allowed else min(allowed)
-        idle = [number for number in sorted(allowed) if self.idle(cpus[number])]
-        if idle:
-            return home if home in idle else idle[0]
-        return min(sorted(allowed), key=lambda number: (cpus[number].root.runnable, number != home))
+        if is_idle(cpus[home]):
+            return home
+        best = cpus[home]
+        for number in sorted(allowed):
+            cpu = cpus[number]
+            if is_idle(cpu):
+                return number
+            if cpu.root.runnable < best.root.runnable:
+                best = cpu
+        return best.number
 
     def _affine(self, task: Task, previous: int, here: int, sync: bool) -> int:
         """Whether the waker's CPU or the previous one should be looked around."""
-        cpus = self.heart.cpus
-        if self.idle(cpus[here]):
-            return previous if self.idle(cpus[previous]) else here
-        if sync and cpus[here].root.runnable == 1:
+        waker, before = self.heart.cpus[here], self.heart.cpus[previous]
+        if is_idle(waker):
+            return previous if is_idle(before) else here
+        if sync and waker.root.runnable == 1:
             return here
-        if self.idle(cpus[previous]):
+        if is_idle(before):
             return previous
-        load = task.weight
-        here_load = self.cpu_load(cpus[here]) + load
-        current = cpus[here].current
+        here_load = cpu_load(waker) + task.weight
+        current = waker.current
         if sync and current is not None:
-            here_load -= self.task_load(current)
-        there_load = self.cpu_load(cpus[previous])
+            here_load -= task_load(current)
+        there_load = cpu_load(before)
         return here if here_load * 100 < there_load * (100 + (IMBALANCE_PERCENT - 100) // 2) else previous
 
-    def _idle_sibling(self, target: int, previous: int, allowed: frozenset[int]) -> int:
+    def _idle_sibling(self, target: int, previous: int, task: Task) -> int:
+        """An idle CPU: the target, the previous one, or the next after the target, round all CPUs."""
         cpus = self.heart.cpus
-        if target in allowed and self.idle(cpus[target]):
+        if is_idle(cpus[target]):
             return target
-        if previous != target and self.idle(cpus[previous]):
+        if previous != target and is_idle(cpus[previous]):
             return previous
-        count = len(cpus)
-        for step in range(1, count):
-            number = (target + step) % count
-            if number in allowed and self.idle(cpus[number]):
-                return number
+        target_cpu = cpus[target]
+        idle = self.heart.idle_bits & task.cpu_bits
+        if idle:
+            for bits in (idle & -target_cpu.bit, idle & (target_cpu.bit - 1)):
+                while bits:
+                    number = (bits & -bits).bit_length() - 1
+                    if is_idle(cpus[number]):
+                        return number
+                    bits &= bits - 1
         return target
 
-    @staticmethod
-    def idle(cpu: Cpu) -> bool:
-        """Whether nothing runs or is about to run on a CPU."""
-        return cpu.current is None and cpu.root.runnable == 0
-
     # -- loads --------------------------------------------------------------------------------------------------
-
-    @staticmethod
-    def cpu_load(cpu: Cpu) -> int:
-        """Sum of the weights at the top of a CPU."""
-        return cpu.root.total_load >> 10
-
-    @staticmethod
-    def task_load(task: Task) -> int:
-        """A task's part of its CPU's load: its weight, scaled by its groups' shares."""
-        load = task.weight
-        queue = task.queue
-        while queue is not None and queue.entity is not None:
-            load = load * queue.entity.weight // max(queue.total_load >> 10, 1)
-            queue = queue.entity.queue
-        return max(load, 1)
 
     def follow(self, queue: FairQueue | None) -> None:
         """Bring the load averages of a queue and those above it up to now; call before anything changes."""
@@ -128,12 +140,15 @@ class Balancer:
 
     def pull_for_idle(self, cpu: Cpu) -> bool:
         """A CPU is about to go idle: fetch a waiting task from the most loaded other one."""
-        if not self.heart.spread:
+        heart = self.heart
+        if not heart.spread:
             return False
-        sources = [other for other in self.heart.cpus if other is not cpu and other.root.runnable > 1]
-        for source in sorted(sources, key=lambda other: (-self.cpu_load(other), other.number)):
-            for task in self._candidates(source, cpu):
-                if not self._hot(task):
+        sources = [(-cpu_load(other), other.number) for other in heart.cpus if other.root.runnable > 1]
+        sources.sort()
+        for _, number in sources:
+            if number != cpu.number:
+                task = self._longest_waiting(heart.cpus[number], cpu, ANY_LOAD, 0, False)
+                if task is not None:
                     self._pull(task, cpu)
                     return True
         return False
@@ -148,23 +163,19 @@ class Balancer:
         if heart.now_ns < cpu.balance_due_ns:
             return
         self._balance(cpu)
-        tick_ns = heart.kernel.tick_ns
+        tick_ns = heart.tick_ns
         ticks = -(-cpu.balance_interval_ns * BUSY_FACTOR // tick_ns) - 1
         cpu.balance_due_ns = heart.now_ns + max(ticks, 1) * tick_ns
 
     def _balance(self, cpu: Cpu) -> None:
-        others = [other for other in self.heart.cpus if other is not cpu]
-        busiest = max(others, key=lambda other: (self.cpu_load(other), -other.number))
+        busiest = self._busiest(cpu)
         imbalance = self._imbalance(cpu, busiest)
         if imbalance <= 0:
             cpu.balance_failed = 0
             cpu.balance_interval_ns = min(2 * cpu.balance_interval_ns, 2 * self.min_interval_ns)
             return
-        for task in self._candidates(busiest, cpu):
-            if self.task_load(task) >> cpu.balance_failed > imbalance:
-                continue
-            if self._hot(task) and cpu.balance_failed <= 1:
-                continue
+        task = self._longest_waiting(busiest, cpu, imbalance, cpu.balance_failed, cpu.balance_failed > 1)
+        if task is not None:
             self._pull(task, cpu)
             cpu.balance_failed = 0
             cpu.balance_interval_ns = self.min_interval_ns
@@ -175,37 +186,66 @@ class Balancer:
             cpu.balance_failed = 0
             self._push_running(running, busiest, cpu)
 
+    def _busiest(self, cpu: Cpu) -> Cpu:
+        """The most loaded other CPU, the first of several."""
+        busiest = cpu
+        most = -1
+        for other in self.heart.cpus:
+            load = cpu_load(other)
+            if load > most and other is not cpu:
+                busiest, most = other, load
+        return busiest
+
     def _imbalance(self, cpu: Cpu, busiest: Cpu) -> int:
         """Load that should move here, in units of weight; 0 if all is well."""
         if busiest.root.runnable <= 1:
             return 0
-        here, there = self.cpu_load(cpu), self.cpu_load(busiest)
+        here, there = cpu_load(cpu), cpu_load(busiest)
         if there * 100 <= here * IMBALANCE_PERCENT:
             return 0
-        total = sum(self.cpu_load(other) for other in self.heart.cpus)
+        total = 0
+        for other in self.heart.cpus:
+            total += cpu_load(other)
         average = total // len(self.heart.cpus)
         if here >= average:
             return 0
         return min(there - average, average - here)
 
-    def _candidates(self, source: Cpu, target: Cpu) -> list[Task]:
-        """Waiting tasks that may move, the longest waiting first."""
+    def _longest_waiting(self, source: Cpu, target: Cpu, most: int, halvings: int, hot: bool) -> Task | None:
+        """Which waiting task moves: of those that weigh at most ``most``, the one that waits longest.
+
+        Its load is halved ``halvings`` times before it is compared; ``hot`` lets cache-hot tasks go too.
+        """
         tasks: list[Task] = []
         self._collect(source.root, tasks)
-        movable = [task for task in tasks if task.state == RUNNABLE and target.number in task.cpus]
-        return sorted(movable, key=lambda task: (task.since_ns, task.name))
+        best = None
+        for task in tasks:
+            if task.state != RUNNABLE or target.number not in task.cpus:
+                continue
+            if (not hot and self._hot(task)) or task_load(task) >> halvings > most:
+                continue
+            if (
+                best is None
+                or task.since_ns < best.since_ns
+                or (task.since_ns == best.since_ns and task.name < best.name)
+            ):
+                best = task
+        return best
 
     def _collect(self, queue: FairQueue, tasks: list[Task]) -> None:
+        """Add the tasks on a queue and below it that are runnable."""
         if queue.throttled:
             return
-        entities: list[Entity] = list(queue.entities)
+        for entity in queue.entities:
+            self._collect_from(entity, tasks)
         if queue.current is not None:
-            entities.append(queue.current)
-        for entity in entities:
-            if entity.owned is not None:
-                self._collect(entity.owned, tasks)
-            elif isinstance(entity, Task) and not entity.delayed:
-                tasks.append(entity)
+            self._collect_from(queue.current, tasks)
+
+    def _collect_from(self, entity: Entity, tasks: list[Task]) -> None:
+        if entity.owned is not None:
+            self._collect(entity.owned, tasks)
+        elif isinstance(entity, Task) and not entity.delayed:
+            tasks.append(entity)
 
     def _hot(self, task: Task) -> bool:
         return self.heart.now_ns - task.last_ran_ns < self.heart.kernel.migration_cost_ns

@@ -14,6 +14,8 @@ class Cpu:
 
     Attributes
     ----------
+    number, bit : int
+        Its number, and the bit that stands for it in masks.
     current : Task or None
         Who runs; None while idle.
     root : FairQueue
@@ -33,6 +35,7 @@ class Cpu:
         "balance_due_ns",
         "balance_failed",
         "balance_interval_ns",
+        "bit",
         "burst_at_ns",
         "current",
         "idle_ns",
@@ -49,6 +52,7 @@ class Cpu:
 
     def __init__(self, number: int) -> None:
         self.number = number
+        self.bit = 1 << number
         self.current: Task | None = None
         self.root: FairQueue = None  # type: ignore[assignment] # set by the heart, which needs the CPU first
         self.account_ns = 0

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from virtsim.scheduling.cpu import Cpu
+from virtsim.scheduling.events import BURST_END, PERIOD, RESCHEDULE, TICK
 from virtsim.scheduling.fair import Entity
 from virtsim.scheduling.group import Group
-from virtsim.scheduling.hierarchy import BURST_END, PERIOD, RESCHEDULE, TICK, Hierarchy
+from virtsim.scheduling.hierarchy import Hierarchy
 from virtsim.scheduling.settings import Kernel, SchedulingCosts
 from virtsim.scheduling.task import BLOCKED, RUNNABLE, Task
 
@@ -32,9 +33,9 @@ class Dispatcher(Hierarchy):
         if self._tick_matters(cpu):
             self._account(cpu)
             cpu.tick_armed = True
-            tick_ns = self.kernel.tick_ns
+            tick_ns = self.tick_ns
             due = self.now_ns + tick_ns - (self.now_ns - self.tick_phase_ns) % tick_ns
-            self._push(due, TICK, cpu, 0)
+            self.events.push(due, TICK, cpu, 0)
 
     def _tick_matters(self, cpu: Cpu) -> bool:
         entity: Entity | None = cpu.current
@@ -47,18 +48,20 @@ class Dispatcher(Hierarchy):
         return self.balancer.needs_tick(cpu)
 
     def _tick(self, cpu: Cpu) -> None:
-        if cpu.current is None:
+        task = cpu.current
+        if task is None:
             cpu.tick_armed = False
             return
         self._account(cpu)
-        cpu.current.burst_ns += self.costs.tick_ns
-        self.balancer.follow(cpu.current.queue)
-        self._update_shares(cpu.current)
+        tick_cost_ns = self.costs.tick_ns
+        task.burst_ns += tick_cost_ns
+        self.balancer.follow(task.queue)
+        self._update_shares(task)
         self.balancer.tick(cpu)
         if cpu.resched:
             self._schedule(cpu)
-        elif self.costs.tick_ns:
-            self._run_on(cpu, cpu.current)
+        elif tick_cost_ns:
+            self._run_on(cpu, task)
         cpu.tick_armed = False
         self._arm_tick(cpu)
 
@@ -89,6 +92,7 @@ class Dispatcher(Hierarchy):
             self._put(previous)
         else:
             cpu.idle_ns += self.now_ns - cpu.idle_since_ns
+            self.idle_bits ^= cpu.bit
         cpu.current = chosen
         cpu.version += 1
         cpu.switches += 1
@@ -97,6 +101,7 @@ class Dispatcher(Hierarchy):
         cpu.burst_at_ns = max(cpu.burst_at_ns, self.now_ns)
         if chosen is None:
             cpu.idle_since_ns = self.now_ns
+            self.idle_bits |= cpu.bit
         else:
             self._take(chosen)
         if self.on_switch is not None:
@@ -106,7 +111,7 @@ class Dispatcher(Hierarchy):
         """Have the end of the current CPU time served."""
         self._follow_burst(cpu, task)
         cpu.version += 1
-        self._push(max(self.now_ns, cpu.burst_at_ns) + max(task.burst_ns, 0), BURST_END, cpu, cpu.version)
+        self.events.push(max(self.now_ns, cpu.burst_at_ns) + max(task.burst_ns, 0), BURST_END, cpu, cpu.version)
 
     def _follow_burst(self, cpu: Cpu, task: Task) -> None:
         passed_ns = self.now_ns - cpu.burst_at_ns
@@ -165,7 +170,7 @@ class Dispatcher(Hierarchy):
         running = cpu.current
         if cpu.resched or running is None:
             return
-        mine, its = self._siblings(task, running)
+        mine, its = _siblings(task, running)
         queue = mine.queue
         if queue is None or not mine.on_queue or queue is not its.queue:
             return
@@ -178,24 +183,10 @@ class Dispatcher(Hierarchy):
         if queue.pick(protect=not shorter) is mine:
             cpu.resched = True
 
-    @staticmethod
-    def _siblings(task: Task, other: Task) -> tuple[Entity, Entity]:
-        """The ancestors of two tasks that compete on one queue."""
-        above: dict[int, Entity] = {}
-        entity: Entity | None = task
-        while entity is not None:
-            above[id(entity.queue)] = entity
-            entity = entity.parent
-        entity = other
-        while id(entity.queue) not in above:
-            assert entity.parent is not None
-            entity = entity.parent
-        return above[id(entity.queue)], entity
-
     def _reschedule_soon(self, cpu: Cpu, delay_ns: int) -> None:
         if not cpu.resched_pending:
             cpu.resched_pending = True
-            self._push(self.now_ns + delay_ns, RESCHEDULE, cpu, 0)
+            self.events.push(self.now_ns + delay_ns, RESCHEDULE, cpu, 0)
 
     def steal(self, cpu: Cpu, duration_ns: int) -> None:
         """Somebody outside takes a CPU for a while: whoever runs there stands still and is not charged.
@@ -211,7 +202,7 @@ class Dispatcher(Hierarchy):
         cpu.burst_at_ns += duration_ns
         cpu.stolen_ns += duration_ns
         cpu.version += 1
-        self._push(self.now_ns + duration_ns + max(task.burst_ns, 0), BURST_END, cpu, cpu.version)
+        self.events.push(self.now_ns + duration_ns + max(task.burst_ns, 0), BURST_END, cpu, cpu.version)
 
     def detach(self, task: Task) -> None:
         """Take a waiting task off its CPU, for the balancer."""
@@ -246,7 +237,7 @@ class Dispatcher(Hierarchy):
             if queue.cpu.current is not None and queue.current is not None:
                 self._account(queue.cpu)
         if bandwidth.new_period(1):
-            self._push(self.now_ns + bandwidth.period_ns, PERIOD, group, 0)
+            self.events.push(self.now_ns + bandwidth.period_ns, PERIOD, group, 0)
             self._release(group)
 
     def _release(self, group: Group) -> None:
@@ -260,3 +251,16 @@ class Dispatcher(Hierarchy):
                 self._reschedule_soon(queue.cpu, 0)
             else:
                 self._arm_tick(queue.cpu)
+
+
+def _siblings(task: Task, other: Task) -> tuple[Entity, Entity]:
+    """The ancestors of two tasks that compete on one queue."""
+    mine: Entity | None = task
+    while mine is not None:
+        its: Entity | None = other
+        while its is not None:
+            if its.queue is mine.queue:
+                return mine, its
+            its = its.parent
+        mine = mine.parent
+    raise AssertionError("all chains end at a CPU's root, and the tasks are on one CPU")

@@ -20,11 +20,10 @@ Linux ``kernel/sched/fair.c``, 6.18: ``place_entity``, ``update_entity_lag``, ``
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
 from typing import TYPE_CHECKING
 
 from virtsim.scheduling.load import LoadAverage
-from virtsim.scheduling.weight import inverse_of, scale_down, virtual
+from virtsim.scheduling.weight import scale_down, scaling
 
 if TYPE_CHECKING:
     from virtsim.scheduling.cpu import Cpu
@@ -54,13 +53,14 @@ class Entity:
         "custom_slice",
         "deadline",
         "delayed",
-        "inverse",
+        "factor",
         "load",
         "on_queue",
         "owned",
         "parent",
         "queue",
         "relative_deadline",
+        "shift",
         "slice_ns",
         "vlag",
         "vprot",
@@ -88,11 +88,11 @@ class Entity:
         """Change the weight; the caller keeps lag and deadline right (see :meth:`FairQueue.reweight`)."""
         self.load = load
         self.weight = scale_down(load)
-        self.inverse = inverse_of(load)
+        self.factor, self.shift = scaling(load)
 
     def virtual(self, delta_ns: int) -> int:
         """Virtual time that passes in ``delta_ns`` of running."""
-        return virtual(delta_ns, self.load, self.inverse)
+        return (delta_ns * self.factor) >> self.shift
 
     @property
     def protected(self) -> bool:
@@ -117,14 +117,16 @@ class FairQueue:
         "base_slice_ns",
         "cpu",
         "current",
-        "deadlines",
         "entities",
         "entity",
         "group",
         "load_average",
+        "longer_slices",
         "queued",
         "remaining_ns",
         "runnable",
+        "shortest_count",
+        "shortest_ns",
         "sum_product",
         "sum_weight",
         "throttled",
@@ -143,9 +145,12 @@ class FairQueue:
         #: The group's entity on the parent's queue; None for the root.
         self.entity: Entity | None = None
         self.current: Entity | None = None
-        #: Waiting entities and their deadlines, in the same order.
+        #: Waiting entities by deadline.
         self.entities: list[Entity] = []
-        self.deadlines: list[int] = []
+        #: Their shortest request, how many have it, and how many have each longer one.
+        self.shortest_ns = 0
+        self.shortest_count = 0
+        self.longer_slices: dict[int, int] = {}
         #: Entities on the queue, the running one included; runnable tasks below it.
         self.queued = 0
         self.runnable = 0
@@ -192,29 +197,69 @@ class FairQueue:
 
     def insert(self, entity: Entity) -> None:
         """Put an entity among the waiting ones, behind those with the same deadline."""
-        place = bisect_right(self.deadlines, entity.deadline)
-        self.deadlines.insert(place, entity.deadline)
-        self.entities.insert(place, entity)
+        entities, deadline = self.entities, entity.deadline
+        low, high = 0, len(entities)
+        while low < high:
+            middle = (low + high) >> 1
+            other = entities[middle]
+            if deadline < other.deadline:
+                high = middle
+            else:
+                low = middle + 1
+        entities.insert(low, entity)
+        self._count_slice(entity.slice_ns)
         self.sum_product += (entity.vruntime - self.zero) * entity.weight
         self.sum_weight += entity.weight
 
     def remove(self, entity: Entity) -> None:
         """Take an entity from among the waiting ones."""
-        place = bisect_left(self.deadlines, entity.deadline)
-        while self.entities[place] is not entity:
-            place += 1
-        del self.deadlines[place]
-        del self.entities[place]
+        entities, deadline = self.entities, entity.deadline
+        low, high = 0, len(entities)
+        while low < high:
+            middle = (low + high) >> 1
+            other = entities[middle]
+            if other.deadline < deadline:
+                low = middle + 1
+            else:
+                high = middle
+        while entities[low] is not entity:
+            low += 1
+        del entities[low]
+        self._forget_slice(entity.slice_ns)
         self.sum_product -= (entity.vruntime - self.zero) * entity.weight
         self.sum_weight -= entity.weight
 
     def shortest_slice_ns(self) -> int:
         """The shortest request on the queue."""
-        slices = [entity.slice_ns for entity in self.entities]
         current = self.current
-        if current is not None and current.on_queue:
-            slices.append(current.slice_ns)
-        return min(slices, default=self.base_slice_ns)
+        if current is None or not current.on_queue:
+            return self.shortest_ns if self.shortest_count else self.base_slice_ns
+        if self.shortest_count and self.shortest_ns < current.slice_ns:
+            return self.shortest_ns
+        return current.slice_ns
+
+    def _count_slice(self, slice_ns: int) -> None:
+        if self.shortest_count == 0:
+            self.shortest_ns = slice_ns
+        elif slice_ns > self.shortest_ns:
+            self.longer_slices[slice_ns] = self.longer_slices.get(slice_ns, 0) + 1
+            return
+        elif slice_ns < self.shortest_ns:
+            self.longer_slices[self.shortest_ns] = self.shortest_count
+            self.shortest_ns, self.shortest_count = slice_ns, 0
+        self.shortest_count += 1
+
+    def _forget_slice(self, slice_ns: int) -> None:
+        longer = self.longer_slices
+        if slice_ns != self.shortest_ns:
+            longer[slice_ns] -= 1
+            if longer[slice_ns] == 0:
+                del longer[slice_ns]
+            return
+        self.shortest_count -= 1
+        if self.shortest_count == 0 and longer:
+            self.shortest_ns = min(longer)
+            self.shortest_count = longer.pop(self.shortest_ns)
 
     # -- lag, placement, deadline -------------------------------------------------------------------------
 
@@ -234,7 +279,7 @@ class FairQueue:
             current = self.current
             if current is not None and current.on_queue:
                 load += current.weight
-            lag = _divide(entity.vlag * (load + entity.weight), load or 1)
+            lag = _proportion(entity.vlag, load + entity.weight, load or 1)
         entity.vruntime = self.mean() - lag
         if entity.relative_deadline:
             entity.deadline += entity.vruntime
@@ -303,7 +348,7 @@ class FairQueue:
     def reweight(self, entity: Entity, load: int) -> None:
         """Change an entity's weight so that its lag and the distance to its deadline stay the same in real time."""
         if not entity.on_queue:
-            entity.vlag = _divide(entity.vlag * entity.load, load)
+            entity.vlag = _proportion(entity.vlag, entity.load, load)
             entity.set_load(load)
             return
         running = entity is self.current
@@ -313,8 +358,8 @@ class FairQueue:
             self.remove(entity)
         entity.deadline -= entity.vruntime
         self.total_load += load - entity.load
-        entity.vlag = _divide(entity.vlag * entity.load, load)
-        entity.deadline = _divide(entity.deadline * entity.load, load)
+        entity.vlag = _proportion(entity.vlag, entity.load, load)
+        entity.deadline = _proportion(entity.deadline, entity.load, load)
         entity.relative_deadline = True
         entity.set_load(load)
         self.place(entity)
@@ -353,16 +398,25 @@ class FairQueue:
             current = None
         if current is not None and protect and current.vruntime < current.vprot:
             return current
-        best = None
-        for entity in self.entities:
-            if self.eligible(entity):
-                best = entity
-                break
+        best = self._first_eligible()
         if best is None or (current is not None and current.deadline < best.deadline):
             return current
         return best
 
+    def _first_eligible(self) -> Entity | None:
+        """The waiting entity with the earliest deadline among the eligible; see :meth:`eligible`."""
+        product, weight, zero = self.sum_product, self.sum_weight, self.zero
+        current = self.current
+        if current is not None and current.on_queue:
+            product += (current.vruntime - zero) * current.weight
+            weight += current.weight
+        for entity in self.entities:
+            if product >= (entity.vruntime - zero) * weight:
+                return entity
+        return None
 
-def _divide(a: int, b: int) -> int:
-    """Division that rounds towards zero, as C does."""
-    return a // b if (a >= 0) == (b > 0) else -((-a) // b)
+
+def _proportion(value: int, part: int, whole: int) -> int:
+    """``value * part / whole``, rounded towards zero as C does; ``part`` and ``whole`` are positive."""
+    product = value * part
+    return product // whole if product >= 0 else -(-product // whole)

@@ -12,16 +12,15 @@ The heart is built up in layers, each a file: :class:`~virtsim.scheduling.hierar
 from __future__ import annotations
 
 from collections.abc import Callable
-from heapq import heappop
 from math import log1p
 from typing import Any
 
 from virtsim.core.streams import SplitMix64
 from virtsim.scheduling.bandwidth import Bandwidth
 from virtsim.scheduling.cpu import Cpu
+from virtsim.scheduling.events import BURST_END, CALL, PERIOD, RESCHEDULE, SLACK, START, STEAL, TICK, TIMER
 from virtsim.scheduling.fair import Entity, FairQueue
 from virtsim.scheduling.group import Group
-from virtsim.scheduling.hierarchy import BURST_END, CALL, PERIOD, RESCHEDULE, SLACK, START, STEAL, TICK, TIMER
 from virtsim.scheduling.interpreter import Interpreter
 from virtsim.scheduling.load import LoadAverage
 from virtsim.scheduling.request import RequestQueue
@@ -62,7 +61,7 @@ class Heart(Interpreter):
         self._steal_rng = SplitMix64(seed ^ 0x5DEECE66D)
         if self.costs.stolen_share > 0:
             for cpu in self.cpus:
-                self._push(round(STEAL_EVERY_NS * self._exponential()), STEAL, cpu, 0)
+                self.events.push(round(STEAL_EVERY_NS * self._exponential()), STEAL, cpu, 0)
         self.root = self.add_group("", None, 0, frozenset(range(cpus)))
 
     def add_group(
@@ -117,26 +116,25 @@ class Heart(Interpreter):
             self.spread = True
             task.load_average = LoadAverage(0, self.now_ns)
         self.live_tasks += 1
-        self._push(at_ns, START, task, 0)
+        self.events.push(at_ns, START, task, 0)
 
     def call_at(self, at_ns: int, function: Callable[[], None]) -> None:
         """Call a function of the outside at a time."""
-        self._push(at_ns, CALL, function, 0)
+        self.events.push(at_ns, CALL, function, 0)
 
     def next_event_ns(self) -> int | None:
         """When something is due next; None if nothing ever is."""
-        return self._events[0][0] if self._events else None
+        return self.events.next_ns()
 
     def advance(self, to_ns: int) -> None:
         """Work through all events up to and including ``to_ns``, and account running time up to there.
 
         Stops early, at the time of its end, when the last task ends.
         """
-        events = self._events
-        while events and events[0][0] <= to_ns:
-            time_ns, kind, _, subject, version = heappop(events)
-            self.now_ns = time_ns
-            self._serve(kind, subject, version)
+        events = self.events
+        while events.pop(to_ns):
+            self.now_ns = events.time_ns
+            self._serve(events.kind, events.subject, events.version)
             if self.live_tasks == 0:
                 return
         self.now_ns = to_ns
@@ -147,21 +145,25 @@ class Heart(Interpreter):
 
     def _serve(self, kind: int, subject: Any, version: int) -> None:
         if kind == BURST_END:
-            if version == subject.version:
-                self._burst_end(subject)
+            cpu = subject
+            if version == cpu.version:
+                self._burst_end(cpu)
         elif kind == TICK:
             self._tick(subject)
         elif kind == TIMER:
-            if version == subject.version and subject.state == BLOCKED:
-                self.wake(subject, subject.cpu, timer=True)
+            task = subject
+            if version == task.version and task.state == BLOCKED:
+                self.wake(task, task.cpu, True)
         elif kind == RESCHEDULE:
-            subject.resched_pending = False
-            self._schedule(subject)
+            cpu = subject
+            cpu.resched_pending = False
+            self._schedule(cpu)
         elif kind == PERIOD:
             self._new_period(subject)
         elif kind == SLACK:
-            subject.bandwidth.slack_pending = False
-            self._release(subject)
+            group = subject
+            group.bandwidth.slack_pending = False
+            self._release(group)
         elif kind == START:
             self._start(subject)
         elif kind == STEAL:
@@ -173,7 +175,7 @@ class Heart(Interpreter):
         """Take the CPU for a random while, and come back after a random time: a Poisson stream of thefts."""
         share = self.costs.stolen_share
         self.steal(cpu, round(share * STEAL_EVERY_NS * self._exponential()))
-        self._push(self.now_ns + 1 + round(STEAL_EVERY_NS * self._exponential()), STEAL, cpu, 0)
+        self.events.push(self.now_ns + 1 + round(STEAL_EVERY_NS * self._exponential()), STEAL, cpu, 0)
 
     def _exponential(self) -> float:
         return -log1p(-self._steal_rng.uniform())

@@ -6,19 +6,14 @@ CPU, the entity of the group above, and so on.
 
 from __future__ import annotations
 
-from heapq import heappush
-from typing import Any
-
 from virtsim.scheduling.balance import Balancer
 from virtsim.scheduling.bandwidth import SLACK_DELAY_NS
 from virtsim.scheduling.cpu import Cpu
+from virtsim.scheduling.events import PERIOD, SLACK, EventQueue
 from virtsim.scheduling.fair import Entity, FairQueue
 from virtsim.scheduling.group import Group
 from virtsim.scheduling.settings import Kernel, SchedulingCosts
 from virtsim.scheduling.task import RUNNABLE, RUNNING, Task
-
-# Kinds of events, in the order in which those of one instant are served.
-BURST_END, TIMER, PERIOD, SLACK, TICK, RESCHEDULE, START, CALL, STEAL = range(9)
 
 
 class Hierarchy:
@@ -29,8 +24,11 @@ class Hierarchy:
     now_ns : int, ns
         Simulated time.
     cpus : list of Cpu
+    idle_bits : int
+        Bit mask of the CPUs on which nothing runs.
     groups : list of Group
         The root first.
+    events : EventQueue
     spread : bool
         Whether any task may run on more than one CPU, so that balancing matters.
     """
@@ -39,22 +37,22 @@ class Hierarchy:
         self.now_ns = 0
         self.kernel = kernel
         self.costs = costs
+        self.tick_ns = kernel.tick_ns
         self.tick_phase_ns = tick_phase_ns % kernel.tick_ns
+        self._switch_ns = costs.switch_ns
         self.cpus = [Cpu(number) for number in range(cpus)]
+        self.idle_bits = (1 << cpus) - 1
         self.groups: list[Group] = []
         self.spread = False
         self.balancer = Balancer(self)  # type: ignore[arg-type] # always a Dispatcher
-        self._events: list[tuple[int, int, int, Any, int]] = []
-        self._sequence = 0
-
-    def _push(self, time_ns: int, kind: int, subject: Any, version: int) -> None:
-        self._sequence += 1
-        heappush(self._events, (time_ns, kind, self._sequence, subject, version))
+        self.events = EventQueue()
 
     def _account(self, cpu: Cpu) -> None:
         """Bring the running task's accounts up to now, tick by tick while no tick had anything to decide."""
+        if cpu.account_ns >= self.now_ns:
+            return
         if not cpu.tick_armed:
-            tick_ns = self.kernel.tick_ns
+            tick_ns = self.tick_ns
             last_tick = self.now_ns - (self.now_ns - self.tick_phase_ns) % tick_ns
             if cpu.account_ns < last_tick < self.now_ns:
                 self._account_until(cpu, last_tick)
@@ -96,7 +94,7 @@ class Hierarchy:
         assert bandwidth is not None
         if not bandwidth.active:
             bandwidth.active = True
-            self._push(bandwidth.first_expiry_ns(self.now_ns), PERIOD, group, 0)
+            self.events.push(bandwidth.first_expiry_ns(self.now_ns), PERIOD, group, 0)
         return bandwidth.assign(queue, target_ns)
 
     def _pick(self, cpu: Cpu) -> Task | None:
@@ -141,15 +139,14 @@ class Hierarchy:
         """The task runs; all its entities become the running ones of their queues."""
         task.state = RUNNING
         task.run_delay_ns += self.now_ns - task.since_ns
-        task.burst_ns += self.costs.switch_ns
-        chain: list[Entity] = []
-        entity: Entity | None = task
-        while entity is not None:
-            chain.append(entity)
-            entity = entity.parent
-        for entity in reversed(chain):
-            assert entity.queue is not None
-            entity.queue.take(entity)
+        task.burst_ns += self._switch_ns
+        self._take_from(task)
+
+    def _take_from(self, entity: Entity) -> None:
+        if entity.parent is not None:
+            self._take_from(entity.parent)
+        assert entity.queue is not None
+        entity.queue.take(entity)
 
     def _enqueue(self, task: Task, initial: bool = False) -> None:
         """Make a task runnable on ``task.cpu``; groups that were empty there join as well."""
@@ -225,7 +222,7 @@ class Hierarchy:
         if bandwidth is None or queue.queued or not bandwidth.give_back(queue) or bandwidth.slack_pending:
             return
         bandwidth.slack_pending = True
-        self._push(self.now_ns + SLACK_DELAY_NS, SLACK, queue.group, 0)
+        self.events.push(self.now_ns + SLACK_DELAY_NS, SLACK, queue.group, 0)
 
     def _settle(self, entity: Entity) -> None:
         """The delayed dequeue of an entity takes place; an emptied group's entity sleeps in turn."""

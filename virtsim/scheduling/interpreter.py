@@ -8,7 +8,7 @@ from virtsim.core.errors import ModelError
 from virtsim.core.streams import SplitMix64
 from virtsim.results.histogram import Histogram
 from virtsim.scheduling.dispatcher import Dispatcher
-from virtsim.scheduling.hierarchy import TIMER
+from virtsim.scheduling.events import TIMER
 from virtsim.scheduling.load import LoadAverage
 from virtsim.scheduling.program import Code, Program
 from virtsim.scheduling.request import RequestQueue
@@ -17,6 +17,31 @@ from virtsim.scheduling.task import BLOCKED, ENDED, NEW, RUNNABLE, Task
 
 #: A program that makes more steps than this without using time is refused.
 MAX_STEPS_AT_ONCE = 1_000_000
+
+# Plain integers of the codes, which are compared at every step.
+_CPU = int(Code.CPU)
+_CPU_DRAWN = int(Code.CPU_DRAWN)
+_SLEEP = int(Code.SLEEP)
+_SLEEP_DRAWN = int(Code.SLEEP_DRAWN)
+_PERIODIC_BEGIN = int(Code.PERIODIC_BEGIN)
+_PERIODIC_WAIT = int(Code.PERIODIC_WAIT)
+_RECORD_SINCE = int(Code.RECORD_SINCE)
+_REQUEST_WAIT = int(Code.REQUEST_WAIT)
+_REQUEST_BEGIN = int(Code.REQUEST_BEGIN)
+_REQUEST_END = int(Code.REQUEST_END)
+_POST = int(Code.POST)
+_WAIT = int(Code.WAIT)
+_LOCK = int(Code.LOCK)
+_UNLOCK = int(Code.UNLOCK)
+_LOOP_BEGIN = int(Code.LOOP_BEGIN)
+_LOOP_END = int(Code.LOOP_END)
+_JUMP_IF_DONE = int(Code.JUMP_IF_DONE)
+_FORK_WAIT = int(Code.FORK_WAIT)
+_COUNT = int(Code.COUNT)
+_EXIT = int(Code.EXIT)
+_REQUEST_NOW = int(Code.REQUEST_NOW)
+_JUMP = int(Code.JUMP)
+_POST_SYNC = int(Code.POST_SYNC)
 
 
 class Interpreter(Dispatcher):
@@ -41,6 +66,7 @@ class Interpreter(Dispatcher):
         self.live_tasks = 0
         #: Called with (task, number) for an EXTERNAL instruction; wake the task with :meth:`wake`.
         self.on_external: Callable[[Task, int], None] | None = None
+        self._timer_latency_ns = costs.timer_latency_ns
         self._latency_rng = SplitMix64(seed)
 
     def step(self, task: Task) -> bool:
@@ -48,30 +74,31 @@ class Interpreter(Dispatcher):
         program = task.program
         codes, operands, registers, slots = program.codes, program.a, program.b, task.slots
         now = self.now_ns
-        for _ in range(MAX_STEPS_AT_ONCE):
+        for _step in range(MAX_STEPS_AT_ONCE):
             pc = task.pc
             code, a, b = codes[pc], operands[pc], registers[pc]
             task.pc = pc + 1
-            if code == Code.CPU:
+            if code == _CPU:
                 task.burst_ns += a
                 if task.burst_ns > 0:
                     return True
-            elif code == Code.COUNT:
+            elif code == _COUNT:
                 task.operations[a] = task.operations.get(a, 0) + b
-            elif code == Code.LOOP_END:
+            elif code == _LOOP_END:
                 if slots[b] == 0:
                     task.pc = a
                 else:
                     slots[b] -= 1
                     if slots[b] > 0:
                         task.pc = a
-            elif code == Code.POST or code == Code.POST_SYNC:
+            elif code == _POST or code == _POST_SYNC:  # noqa: SIM109 (two C comparisons)
                 self.semaphores[a] += 1
                 if self.waiters[a] and self.semaphores[a] >= self.wake_at[a]:
-                    task.burst_ns += b + self.wake(self.waiters[a].pop(0), task.cpu, sync=code == Code.POST_SYNC)
-                    if task.burst_ns > 0 or self.cpus[task.cpu].resched:
+                    task.burst_ns += b + self.wake(self.waiters[a].pop(0), task.cpu, False, code == _POST_SYNC)
+                    cpu = self.cpus[task.cpu]
+                    if task.burst_ns > 0 or cpu.resched:
                         return True
-            elif code == Code.WAIT:
+            elif code == _WAIT:
                 if self.semaphores[a] == 0:
                     self.waiters[a].append(task)
                     task.pc = pc
@@ -79,58 +106,61 @@ class Interpreter(Dispatcher):
                     task.burst_ns += b
                     return False
                 self.semaphores[a] -= 1
-            elif code == Code.CPU_DRAWN:
-                task.burst_ns += program.samplers[a].sample_ns()
+            elif code == _CPU_DRAWN:
+                sampler = program.samplers[a]
+                task.burst_ns += sampler.sample_ns()
                 if task.burst_ns > 0:
                     return True
-            elif code == Code.SLEEP:
+            elif code == _SLEEP:
                 self._sleep_until(task, now + a)
                 return False
-            elif code == Code.SLEEP_DRAWN:
-                self._sleep_until(task, now + program.samplers[a].sample_ns())
+            elif code == _SLEEP_DRAWN:
+                sampler = program.samplers[a]
+                self._sleep_until(task, now + sampler.sample_ns())
                 return False
-            elif code == Code.LOOP_BEGIN:
+            elif code == _LOOP_BEGIN:
                 slots[b] = a
-            elif code == Code.PERIODIC_BEGIN:
+            elif code == _PERIODIC_BEGIN:
                 slots[b] = task.start_ns if a else now
-            elif code == Code.PERIODIC_WAIT:
+            elif code == _PERIODIC_WAIT:
                 slots[b] += a
                 if slots[b] > now:
                     self._sleep_until(task, slots[b])
                     return False
-            elif code == Code.RECORD_SINCE:
+            elif code == _RECORD_SINCE:
                 self._record(task, a, now - slots[b])
-            elif code == Code.LOCK:
+            elif code == _LOCK:
                 if not self._lock(task, a):
                     task.pc = pc
                     task.burst_ns += b
                     return False
-            elif code == Code.UNLOCK:
+            elif code == _UNLOCK:
                 if self._unlock(task, a, b):
                     return True
-            elif code == Code.REQUEST_WAIT:
-                arrival = self.queues[a].take()
+            elif code == _REQUEST_WAIT:
+                queue = self.queues[a]
+                arrival = queue.take()
                 slots[b], slots[b + 1] = arrival, now
                 if arrival > now:
                     self._sleep_until(task, arrival)
-                    task.burst_ns += self.queues[a].sleep_ns
+                    task.burst_ns += queue.sleep_ns
                     return False
-            elif code == Code.REQUEST_NOW:
+            elif code == _REQUEST_NOW:
                 self.queues[a].take()
                 slots[b] = slots[b + 1] = now
-            elif code == Code.REQUEST_BEGIN:
+            elif code == _REQUEST_BEGIN:
                 slots[b + 1] = now
-            elif code == Code.REQUEST_END:
+            elif code == _REQUEST_END:
                 self.queues[a].record(task, slots[b], slots[b + 1], now)
-            elif code == Code.JUMP:
+            elif code == _JUMP:
                 task.pc = a
-            elif code == Code.JUMP_IF_DONE:
+            elif code == _JUMP_IF_DONE:
                 if self.queues[b].exhausted:
                     task.pc = a
-            elif code == Code.FORK_WAIT:
+            elif code == _FORK_WAIT:
                 self._fork(task, program.children[a])
                 return False
-            elif code == Code.EXIT:
+            elif code == _EXIT:
                 self._end(task)
                 return False
             else:
@@ -163,10 +193,10 @@ class Interpreter(Dispatcher):
 
     def _sleep_until(self, task: Task, due_ns: int) -> None:
         """Block until a timer fires: at most the slack, and some latency, after it is due."""
-        quantiles = self.costs.timer_latency_ns
+        quantiles = self._timer_latency_ns
         latency = quantiles[int(self._latency_rng.uniform() * len(quantiles))]
         task.version += 1
-        self._push(max(due_ns, self.now_ns) + task.slack_ns + latency, TIMER, task, task.version)
+        self.events.push(max(due_ns, self.now_ns) + task.slack_ns + latency, TIMER, task, task.version)
         self._block(task)
 
     def _record(self, task: Task, kind: int, value_ns: int) -> None:
@@ -191,7 +221,8 @@ class Interpreter(Dispatcher):
             return False
         waiter = self.lock_waiters[number].pop(0)
         task.burst_ns += waking_ns + self.wake(waiter, task.cpu)
-        return task.burst_ns > 0 or self.cpus[task.cpu].resched
+        cpu = self.cpus[task.cpu]
+        return task.burst_ns > 0 or cpu.resched
 
     def _fork(self, task: Task, program: Program) -> None:
         child = Task(

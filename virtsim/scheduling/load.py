@@ -18,7 +18,9 @@ _DECAY = tuple(round(2.0 ** (32 - i / _STEPS)) for i in range(_STEPS))
 def decay(value: int, steps: int) -> int:
     """``value`` after ``steps`` steps of 32.768 us without load."""
     halvings = steps // _STEPS
-    return (value * _DECAY[steps % _STEPS] >> 32) >> halvings if halvings < 63 else 0
+    factor = _DECAY[steps % _STEPS]
+    product = value
+    return (product * factor >> 32) >> halvings if halvings < 63 else 0
 
 
 class LoadAverage:

@@ -40,6 +40,8 @@ class Task(Entity):
     ----------
     burst_ns : int, ns
         CPU time left of the current instruction.
+    cpu_bits : int
+        ``cpus`` as a bit mask.
     cpu_time_ns, run_delay_ns : int, ns
         Used, and waited for while runnable.
     """
@@ -49,6 +51,7 @@ class Task(Entity):
         "burst_ns",
         "children_ns",
         "cpu",
+        "cpu_bits",
         "cpu_time_ns",
         "cpus",
         "end_ns",
@@ -91,6 +94,7 @@ class Task(Entity):
         self.group = group
         self.program = program
         self.cpus = cpus
+        self.cpu_bits = sum(1 << number for number in cpus)
         self.slack_ns = slack_ns
         self.batch = False
         self.idle_policy = False

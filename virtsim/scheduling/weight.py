@@ -16,6 +16,7 @@ MIN_SHARES = 2 << RESOLUTION_SHIFT
 MAX_SHARES = (1 << 18) << RESOLUTION_SHIFT
 #: Weight of a ``SCHED_IDLE`` task.
 IDLE_WEIGHT = 3
+#: The kernel divides by multiplying with a 32-bit reciprocal.
 _INVERSE_ONE = 0xFFFFFFFF
 
 #: Weight by nice value, from -20 to 19: each step is worth about 10 % of CPU time against its neighbour.
@@ -43,16 +44,16 @@ def scale_down(load: int) -> int:
     return max(2, load >> RESOLUTION_SHIFT)
 
 
-def inverse_of(load: int) -> int:
-    """The 32-bit reciprocal that virtual time is divided by."""
-    return _INVERSE_ONE // scale_down(load)
-
-
-def virtual(delta_ns: int, load: int, inverse: int) -> int:
-    """``delta_ns * NICE_0 / weight`` as the kernel rounds it (a 32-bit factor, then a shift)."""
+def scaling(load: int) -> tuple[int, int]:
+    """Factor and shift from real to virtual time: a 32-bit factor, as the kernel rounds it, then a shift."""
     if load == NICE_0_LOAD:
-        return delta_ns
-    factor = NICE_0 * inverse
-    shift = 32
+        return 1, 0
+    factor = NICE_0 * (_INVERSE_ONE // scale_down(load))
     high = (factor >> 32).bit_length()
-    return (delta_ns * (factor >> high)) >> (shift - high)
+    return factor >> high, 32 - high
+
+
+def virtual(delta_ns: int, load: int) -> int:
+    """``delta_ns * NICE_0 / weight`` as the kernel rounds it."""
+    factor, shift = scaling(load)
+    return (delta_ns * factor) >> shift

@@ -1,0 +1,25 @@
+cdef class Cpu
+
+from virtsim.scheduling.fair cimport FairQueue
+
+
+cdef class Cpu:
+    cdef readonly long long number
+    # A Python integer: there may be more CPUs than a word has bits.
+    cdef readonly object bit
+    # A Task, which cannot be named here: its base class needs this file first.
+    cdef public object current
+    cdef public FairQueue root
+    cdef public long long account_ns
+    cdef public long long burst_at_ns
+    cdef public long long idle_ns
+    cdef public long long idle_since_ns
+    cdef public long long stolen_ns
+    cdef public long long balance_due_ns
+    cdef public long long balance_failed
+    cdef public long long balance_interval_ns
+    cdef public long long switches
+    cdef public long long version
+    cdef public bint resched
+    cdef public bint resched_pending
+    cdef public bint tick_armed

@@ -1,0 +1,49 @@
+cimport cython
+
+from virtsim.scheduling.cpu cimport Cpu
+from virtsim.scheduling.fair cimport Entity, FairQueue
+from virtsim.scheduling.group cimport Group
+from virtsim.scheduling.hierarchy cimport Hierarchy
+from virtsim.scheduling.task cimport Task
+
+cdef long long BURST_END, PERIOD, RESCHEDULE, TICK, BLOCKED, RUNNABLE
+
+
+cdef class Dispatcher(Hierarchy):
+    cdef public object on_switch
+    cdef public object on_wakeup
+
+    cpdef bint step(self, Task task)
+    cdef void _arm_tick(self, Cpu cpu)
+    @cython.locals(entity=Entity)
+    cdef bint _tick_matters(self, Cpu cpu)
+    @cython.locals(task=Task)
+    cdef void _tick(self, Cpu cpu)
+    @cython.locals(previous=Task, chosen=Task)
+    cdef void _schedule(self, Cpu cpu)
+    cdef void _switch(self, Cpu cpu, Task previous, Task chosen)
+    cdef void _run_on(self, Cpu cpu, Task task)
+    cdef void _follow_burst(self, Cpu cpu, Task task)
+    @cython.locals(task=Task)
+    cdef void _burst_end(self, Cpu cpu)
+    @cython.locals(cpu=Cpu)
+    cpdef long long wake(self, Task task, long long waker_cpu, bint timer=*, bint sync=*)
+    cdef void _move(self, Task task, long long cpu)
+    @cython.locals(running=Task, mine=Entity, its=Entity)
+    cdef void _preempt(self, Cpu cpu, Task task)
+    cdef void _reschedule_soon(self, Cpu cpu, long long delay_ns)
+    @cython.locals(task=Task)
+    cpdef void steal(self, Cpu cpu, long long duration_ns)
+    @cython.locals(cpu=Cpu)
+    cpdef void detach(self, Task task)
+    cpdef void attach(self, Task task, Cpu cpu)
+    @cython.locals(task=Task)
+    cpdef void evict(self, Cpu cpu)
+    @cython.locals(queue=FairQueue)
+    cdef void _new_period(self, Group group)
+    @cython.locals(queue=FairQueue)
+    cdef void _release(self, Group group)
+
+
+@cython.locals(mine=Entity, its=Entity)
+cdef tuple _siblings(Task task, Task other)

@@ -1,0 +1,27 @@
+cdef struct Event:
+    long long time_ns
+    long long kind
+    long long sequence
+    long long version
+    # Where the subject is in the list of subjects; behind the heap's end the slots that are free.
+    Py_ssize_t slot
+
+
+cdef class EventQueue:
+    cdef readonly long long time_ns
+    cdef readonly long long kind
+    cdef readonly object subject
+    cdef readonly long long version
+    cdef Event* _heap
+    cdef list _subjects
+    cdef Py_ssize_t _length
+    cdef Py_ssize_t _room
+    cdef Py_ssize_t _limit
+    cdef long long _sequence
+
+    cpdef void push(self, long long time_ns, long long kind, object subject, long long version)
+    cpdef bint pop(self, long long until_ns)
+    cdef void _grow(self)
+    cdef void _up(self, Py_ssize_t place, const Event* event) noexcept
+    cdef void _down(self, Py_ssize_t place, const Event* event) noexcept
+    cdef void _throw_out(self)

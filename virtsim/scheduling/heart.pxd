@@ -1,0 +1,25 @@
+cimport cython
+
+from virtsim.core.streams cimport SplitMix64
+from virtsim.scheduling.bandwidth cimport Bandwidth
+from virtsim.scheduling.cpu cimport Cpu
+from virtsim.scheduling.events cimport EventQueue
+from virtsim.scheduling.fair cimport Entity, FairQueue
+from virtsim.scheduling.group cimport Group
+from virtsim.scheduling.interpreter cimport Interpreter
+from virtsim.scheduling.task cimport Task
+
+cdef long long BURST_END, CALL, PERIOD, RESCHEDULE, SLACK, START, STEAL, TICK, TIMER, BLOCKED
+
+
+cdef class Heart(Interpreter):
+    cdef public list tasks
+    cdef public Group root
+    cdef SplitMix64 _steal_rng
+
+    @cython.locals(events=EventQueue, cpu=Cpu)
+    cpdef void advance(self, long long to_ns)
+    @cython.locals(cpu=Cpu, task=Task, group=Group)
+    cdef void _serve(self, long long kind, object subject, long long version)
+    cdef void _steal_again(self, Cpu cpu)
+    cdef double _exponential(self)

@@ -1,0 +1,49 @@
+cimport cython
+
+cdef class Hierarchy
+
+from virtsim.scheduling.balance cimport Balancer
+from virtsim.scheduling.bandwidth cimport Bandwidth
+from virtsim.scheduling.cpu cimport Cpu
+from virtsim.scheduling.events cimport EventQueue
+from virtsim.scheduling.fair cimport Entity, FairQueue
+from virtsim.scheduling.group cimport Group
+from virtsim.scheduling.task cimport Task
+
+cdef long long PERIOD, SLACK, SLACK_DELAY_NS, RUNNABLE, RUNNING
+
+
+cdef class Hierarchy:
+    cdef public long long now_ns
+    cdef public object kernel
+    cdef public object costs
+    cdef readonly long long tick_ns
+    cdef long long _switch_ns
+    cdef public long long tick_phase_ns
+    cdef public list cpus
+    cdef public object idle_bits
+    cdef public list groups
+    cdef public bint spread
+    cdef public Balancer balancer
+    cdef public EventQueue events
+
+    cdef void _account(self, Cpu cpu)
+    @cython.locals(task=Task, entity=Entity)
+    cdef void _account_until(self, Cpu cpu, long long time_ns)
+    cdef void _charge_bandwidth(self, FairQueue queue, long long delta_ns)
+    cdef bint _assign(self, FairQueue queue, long long target_ns)
+    cdef Task _pick(self, Cpu cpu)
+    @cython.locals(entity=Entity)
+    cdef void _put(self, Task task)
+    cdef void _take(self, Task task)
+    cdef void _take_from(self, Entity entity)
+    @cython.locals(cpu=Cpu, home=FairQueue, entity=Entity)
+    cdef void _enqueue(self, Task task, bint initial=*)
+    cdef void _check_runtime(self, FairQueue queue)
+    @cython.locals(entity=Entity)
+    cdef void _dequeue(self, Task task, bint asleep)
+    cdef void _leave(self, FairQueue queue, Entity entity, bint asleep)
+    cdef void _settle(self, Entity entity)
+    cdef void _update_shares(self, Task task)
+    cdef bint _throttle_if_dry(self, FairQueue queue)
+    cdef void _unthrottle(self, FairQueue queue)

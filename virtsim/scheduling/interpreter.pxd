@@ -1,0 +1,46 @@
+cimport cython
+
+from virtsim.core.streams cimport SplitMix64
+from virtsim.scheduling.cpu cimport Cpu
+from virtsim.scheduling.dispatcher cimport Dispatcher
+from virtsim.scheduling.program cimport Program, Sampler
+from virtsim.scheduling.request cimport RequestQueue
+from virtsim.scheduling.task cimport Task
+
+cdef long long TIMER, BLOCKED, ENDED, NEW, RUNNABLE
+cdef long long _CPU, _CPU_DRAWN, _SLEEP, _SLEEP_DRAWN, _PERIODIC_BEGIN, _PERIODIC_WAIT, _RECORD_SINCE
+cdef long long _REQUEST_WAIT, _REQUEST_BEGIN, _REQUEST_END, _POST, _WAIT, _LOCK, _UNLOCK, _LOOP_BEGIN, _LOOP_END
+cdef long long _JUMP_IF_DONE, _FORK_WAIT, _COUNT, _EXIT, _REQUEST_NOW, _JUMP, _POST_SYNC
+
+
+cdef class Interpreter(Dispatcher):
+    cdef public list semaphores
+    cdef public list wake_at
+    cdef public list waiters
+    cdef public list lock_owners
+    cdef public list lock_waiters
+    cdef public list queues
+    cdef public long long live_tasks
+    cdef public object on_external
+    cdef tuple _timer_latency_ns
+    cdef SplitMix64 _latency_rng
+
+    @cython.locals(
+        program=Program, codes=list, operands=list, registers=list, slots=list, cpu=Cpu, sampler=Sampler,
+        queue=RequestQueue, _step=cython.longlong, code=cython.longlong, a=cython.longlong, b=cython.longlong,
+        pc=cython.longlong, now=cython.longlong, arrival=cython.longlong, value=cython.longlong,
+    )
+    cpdef bint step(self, Task task)
+    @cython.locals(cpu=Cpu)
+    cdef void _start(self, Task task)
+    cdef void _block(self, Task task)
+    cdef void _sleep_until(self, Task task, long long due_ns)
+    cdef void _record(self, Task task, long long kind, long long value_ns)
+    cdef bint _lock(self, Task task, long long number)
+    @cython.locals(waiter=Task, cpu=Cpu)
+    cdef bint _unlock(self, Task task, long long number, long long waking_ns)
+    @cython.locals(child=Task)
+    cdef void _fork(self, Task task, Program program)
+    @cython.locals(parent=Task)
+    cdef void _end(self, Task task)
+    cdef bint _leave_to_outside(self, Task task, long long number)

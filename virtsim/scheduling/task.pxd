@@ -1,0 +1,35 @@
+from virtsim.scheduling.fair cimport Entity
+from virtsim.scheduling.group cimport Group
+from virtsim.scheduling.load cimport LoadAverage
+from virtsim.scheduling.program cimport Program
+
+
+cdef class Task(Entity):
+    cdef public str name
+    cdef public Group group
+    cdef public Program program
+    cdef public frozenset cpus
+    cdef public object cpu_bits
+    cdef public long long slack_ns
+    cdef public bint batch
+    cdef public bint idle_policy
+    cdef public long long pc
+    cdef public list slots
+    cdef public long long burst_ns
+    cdef public long long state
+    cdef public long long cpu
+    cdef public long long since_ns
+    cdef public long long version
+    cdef public long long last_ran_ns
+    cdef public LoadAverage load_average
+    cdef public Task parent_task
+    cdef public long long start_ns
+    cdef public long long end_ns
+    cdef public long long cpu_time_ns
+    cdef public long long children_ns
+    cdef public long long run_delay_ns
+    cdef public long long voluntary
+    cdef public long long involuntary
+    cdef public long long migrations
+    cdef public dict operations
+    cdef public dict histograms
