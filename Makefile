@@ -28,7 +28,7 @@ check: $(VENV)/.dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	VIRTSIM_INTERPRETED=1 $(PYTEST) --doctest-modules virtsim
-	$(PYTEST) tests/test_public_api.py tests/docs
+	$(PYTEST) -m "not needs" tests/test_public_api.py tests/docs
 
 bench: $(VENV)/.dev
 	$(BIN)/python tests/bench/import_cost.py
