@@ -73,7 +73,7 @@ def run(
         typer.echo(f"  {name:<{width}}  {shown:>18}  {'' if unit == '1' else unit}".rstrip())
 
 
-def _write_totals(path: Path, totals: dict[str, float]) -> None:
+def _write_totals(path: Path, totals: dict[str, int | float]) -> None:
     import json
 
     from virtsim.core.errors import SpecError

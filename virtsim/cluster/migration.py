@@ -182,7 +182,7 @@ def steps(strategy: Strategy, memory_bytes: int, dirtying: Dirtying, bandwidth: 
 
 
 def _stop_and_copy(strategy: Strategy, memory_bytes: int) -> Steps:
-    yield Ask(memory_bytes + strategy.state, strategy.most_rate, True, fixed_ns=strategy.restart)
+    yield Ask(int(memory_bytes + strategy.state), strategy.most_rate, True, fixed_ns=strategy.restart)
 
 
 def _pre_copy(strategy: Strategy, memory_bytes: int, dirtying: Dirtying, bandwidth: float) -> Steps:
@@ -212,7 +212,7 @@ def _pre_copy(strategy: Strategy, memory_bytes: int, dirtying: Dirtying, bandwid
     rest = sum(to_send)
     # The memory crosses the network whole: what was skipped in every round is in the rest.
     rest = max(rest, memory_bytes - sent)
-    yield Ask(round(rest) + strategy.state, strategy.most_rate, True, fixed_ns=strategy.restart)
+    yield Ask(int(round(rest) + strategy.state), strategy.most_rate, True, fixed_ns=strategy.restart)
 
 
 def _overtaken(dirtying: Dirtying, to_send: list[float], size: float, rate: float) -> float:
@@ -227,7 +227,7 @@ def _overtaken(dirtying: Dirtying, to_send: list[float], size: float, rate: floa
 
 
 def _post_copy(strategy: Strategy, memory_bytes: int, dirtying: Dirtying, bandwidth: float) -> Steps:
-    yield Ask(max(1, strategy.state), strategy.most_rate, True, fixed_ns=strategy.restart)
+    yield Ask(max(1, int(strategy.state)), strategy.most_rate, True, fixed_ns=strategy.restart)
     rate = min(strategy.most_rate or bandwidth, bandwidth)
     seconds = memory_bytes / rate
     # A page that is used before it was pushed is fetched; the working set is used at the rate it is written.

@@ -75,7 +75,7 @@ class ClusterRun(msgspec.Struct, kw_only=True):
         Root seed.
     duration_ns : int, ns
         Simulated time.
-    totals : dict of str to float
+    totals : dict of str to number
         Figures by name; units and meanings are in :data:`CLUSTER_METRICS`.
     series : dict of str to list of float
         One value per decision, ``time_s`` among them; counts and energies are running totals.
@@ -90,7 +90,7 @@ class ClusterRun(msgspec.Struct, kw_only=True):
     guests: int
     seed: int
     duration_ns: int
-    totals: dict[str, float]
+    totals: dict[str, int | float]
     series: dict[str, list[float]] = {}
     manifest: dict[str, Any] = {}
 

@@ -179,7 +179,7 @@ def _policy_name(scenario: ClusterScenario, placement: Placement | None, consoli
     return f"{mover}, {type(placement).__name__ if placement is not None else policy.placement}"
 
 
-def _totals(simulation: Simulation) -> dict[str, float]:
+def _totals(simulation: Simulation) -> dict[str, int | float]:
     plant, counts, sums = simulation.plant, simulation.counts, simulation.sums
     asked = float(plant.work_asked.sum())
     stolen, migrating = float(plant.work_stolen.sum()), float(plant.work_migrating.sum())

@@ -99,7 +99,7 @@ class Simulation:
             for name in ("time_s", "energy_kwh", "active_hosts", "migrations", "requested", "stolen", "watts", "load")
         }
         self._flushing = False
-        self._ballooned = 0.0
+        self._ballooned, self._ballooned_since = 0.0, 0
         self.duration_ns = int(scenario.duration) or traces.duration_ns
         if self.duration_ns > traces.duration_ns:
             raise SpecError("duration", "is longer than the traces; give a shorter one or longer traces")
@@ -122,6 +122,7 @@ class Simulation:
         self._sync()
         self.plant.flush()
         self.plant.settle_all()
+        self._count_balloons()
         for guest in np.flatnonzero(self.plant.running).tolist():
             self._set_running(guest, False)
         for guest in np.flatnonzero(self.alive).tolist():
@@ -170,9 +171,13 @@ class Simulation:
             self._sync()
             self.plant.flush()
             self.plant.settle_all()
-            self.sums["balloon_byte_s"] += self._ballooned * step / NS_PER_S
+            self._count_balloons()
             self._read_sample(k)
             self.plant.refresh_all()
+
+    def _count_balloons(self) -> None:
+        self.sums["balloon_byte_s"] += self._ballooned * (self.env.now - self._ballooned_since) / NS_PER_S
+        self._ballooned_since = self.env.now
 
     def _read_sample(self, k: int) -> None:
         self.plant.use = self.traces.use[:, k]

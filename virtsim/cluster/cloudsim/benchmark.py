@@ -36,7 +36,7 @@ STATIC_POLICIES = ("npa", "dvfs")
 class Outcome:
     """Figures of a run; ``series`` holds one value per decision."""
 
-    totals: dict[str, float]
+    totals: dict[str, int | float]
     series: dict[str, list[float]] = field(default_factory=dict)
 
 

@@ -118,7 +118,7 @@ class Ledger:
         if self._recorded:
             self._count_states(self.time_s)
 
-    def results(self) -> dict[str, float]:
+    def results(self) -> dict[str, int | float]:
         """The reference's figures; shares are fractions, times seconds."""
         requested = sum(self.vm_requested.tolist())
         allocated = sum(self.vm_allocated.tolist())

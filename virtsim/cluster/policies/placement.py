@@ -32,7 +32,8 @@ ANOMALY = "capacity-helps"
 class OneByOne:
     """Base of greedy policies: guests in an order, each to the open host with the least score.
 
-    A host that is off is opened only if no running one fits, which is what "fit" means in bin packing. A subclass
+    A host that is off is opened only if no running one fits, which is what "fit" means in bin packing (unless
+    ``opens_last`` is False). A subclass
     gives :meth:`score`; and :meth:`order` if the order is not the given one.
 
     References
@@ -44,6 +45,8 @@ class OneByOne:
 
     breaks: ClassVar[frozenset[str]] = frozenset({ANOMALY})
     ratio: ClassVar[tuple[float, float] | None] = None
+    #: Whether a host is opened only if no running one fits.
+    opens_last: ClassVar[bool] = True
 
     def place(self, guests: Guests, hosts: Hosts, random: np.random.Generator) -> Integers:
         """See :class:`Placement`."""
@@ -54,7 +57,7 @@ class OneByOne:
             if not fits.any():
                 continue
             wanted = book.likes(guests, i)
-            for preferred in (wanted, book.opened):
+            for preferred in (wanted, book.opened if self.opens_last else None):
                 if preferred is not None and (fits & preferred).any():
                     fits = fits & preferred
             scores = np.where(fits, self.score(guests.need[i], book, random), np.inf)
@@ -192,6 +195,8 @@ class PowerAwareBestFitDecreasing(OneByOne):
     A. Beloglazov, R. Buyya, CCPE 24(13), 2012, algorithm 2 — with the present load as the baseline, and without
     the reference simulator's free idle power.
     """
+
+    opens_last = False
 
     def order(self, guests: Guests, hosts: Hosts) -> Integers:
         """See :meth:`OneByOne.order`."""

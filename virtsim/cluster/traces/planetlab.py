@@ -8,6 +8,7 @@ measurements); A. Beloglazov, R. Buyya, CCPE 24(13), 2012 (the ten days). Proven
 
 from __future__ import annotations
 
+import io
 import zipfile
 from pathlib import Path
 
@@ -52,7 +53,8 @@ def read_planetlab(path: Path | str, day: str) -> Traces:
 
 def _open(path: Path | str) -> np.lib.npyio.NpzFile:
     try:
-        archive = np.load(path, allow_pickle=False)
+        # Through memory: a broken archive must not leave its file open.
+        archive = np.load(io.BytesIO(Path(path).read_bytes()), allow_pickle=False)
     except (OSError, ValueError, zipfile.BadZipFile, EOFError) as problem:
         reason = getattr(problem, "strerror", None) or str(problem)
         raise SpecError(str(path), f"the traces cannot be read: {reason}; give a NumPy .npz file") from None

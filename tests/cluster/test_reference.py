@@ -1,0 +1,198 @@
+"""The rule book cloudsim-3.0.3 against the reference's own output, to every digit it gives."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from virtsim.cluster import Quirks, Traces, planetlab_scenario, read_planetlab, run_reference, simulate_cluster
+from virtsim.cluster.cloudsim import Benchmark, policy_names
+from virtsim.core.errors import SpecError
+
+HERE = Path(__file__).parent
+DATA = HERE.parent.parent / "data" / "planetlab.npz"
+REFERENCE = json.loads((HERE / "cloudsim_reference.json").read_text())
+PLAIN = json.loads((HERE / "plain_results.json").read_text())
+
+# Reference name, our name, digits after the point that the reference gives.
+FIGURES = (
+    ("energy_kWh", "energy_kwh", 6),
+    ("migrations", "migrations", 0),
+    ("sla", "slav", 10),
+    ("slatah", "slatah", 10),
+    ("pdm", "pdm", 10),
+    ("slaOverall", "sla_overall", 10),
+    ("slaAverage", "sla_average", 10),
+    ("shutdowns", "shutdowns", 0),
+    ("meanTimeBeforeShutdown", "mean_time_before_shutdown_s", 4),
+    ("meanTimeBeforeVmMigration", "mean_migration_time_s", 4),
+)
+#: These decide by statistics of whole windows and take some seconds a day.
+DEAR = {"mad-mmt", "iqr-mmt", "thr-mc"}
+
+pytestmark = pytest.mark.skipif(not DATA.is_file(), reason="the traces are data beside the package, not in it")
+
+
+def _policy(row: dict) -> str:
+    return row["policy"] + (f"-{row['sel']}" if row["sel"] else "")
+
+
+def _rows() -> list:
+    rows = []
+    for day in ("20110303", "20110306"):
+        for row in REFERENCE[day]:
+            policy = _policy(row)
+            if policy.endswith("-rs"):
+                continue
+            dear = policy in DEAR and (day, policy) != ("20110306", "mad-mmt")
+            rows.append(pytest.param(day, row, id=f"{day}-{policy}", marks=[pytest.mark.slow] if dear else []))
+    return rows
+
+
+@pytest.mark.parametrize(("day", "row"), _rows())
+def test_equals_the_reference(day: str, row: dict) -> None:
+    totals = run_reference(read_planetlab(DATA, day), _policy(row)).totals
+    for theirs, ours, digits in FIGURES:
+        if row[theirs] is not None:
+            assert round(totals[ours], digits) == round(row[theirs], digits), ours
+
+
+def _plain_cases() -> list:
+    quick = {("20110309", "lr-mmt"), ("20110420", "thr-mu"), ("20110322", "dvfs")}
+    cases = []
+    for key in PLAIN:
+        day, policy = key.split()
+        marks = [] if (day, policy) in quick else [pytest.mark.slow]
+        cases.append(pytest.param(day, policy, id=key.replace(" ", "-"), marks=marks))
+    return cases
+
+
+@pytest.mark.parametrize(("day", "policy"), _plain_cases())
+def test_equals_the_plain_implementation_on_other_days(day: str, policy: str) -> None:
+    """`tests/bench/plain_consolidation.py` was written without arrays; its results are recorded at full precision.
+
+    Sums over hosts are taken in another order here, which may differ in the last bits: 1e-12.
+    """
+    plain = PLAIN[f"{day} {policy}"]
+    totals = run_reference(read_planetlab(DATA, day), policy).totals
+    for theirs, ours in (
+        ("energy_kwh", "energy_kwh"),
+        ("migrations", "migrations"),
+        ("slatah", "slatah"),
+        ("pdm", "pdm"),
+        ("sla", "slav"),
+        ("overall", "sla_overall"),
+        ("shutdowns", "shutdowns"),
+        ("mean_time_before_shutdown", "mean_time_before_shutdown_s"),
+    ):
+        assert totals[ours] == pytest.approx(plain[theirs], rel=1e-12, abs=0), ours
+
+
+@pytest.mark.slow
+def test_random_selection_is_within_the_spread_of_the_reference() -> None:
+    """Null hypothesis: our runs and the reference's three come from one distribution.
+
+    With 3 + 5 runs, a value of ours further from their mean than 5 of their standard deviations (n = 3, so this
+    would happen with p < 0.04 two-sided for t with 2 degrees of freedom, for the mean of five far less) fails.
+    """
+    theirs = [row for row in REFERENCE["20110303"] if row["sel"] == "rs"]
+    traces = read_planetlab(DATA, "20110303")
+    ours = [run_reference(traces, "thr-rs", seed=seed).totals for seed in range(5)]
+    for name, own in (("energy_kWh", "energy_kwh"), ("migrations", "migrations"), ("slatah", "slatah"), ("pdm", "pdm")):
+        reference = [row[name] for row in theirs]
+        mean = sum(reference) / 3
+        deviation = (sum((value - mean) ** 2 for value in reference) / 2) ** 0.5
+        our_mean = sum(run[own] for run in ours) / 5
+        z = (our_mean - mean) / deviation
+        print(f"{name}: reference {mean:.6g} +- {deviation:.3g} (n=3), ours {our_mean:.6g} (n=5), z = {z:.2f}")
+        assert abs(z) < 5
+
+
+def test_random_selection_repeats_for_a_seed() -> None:
+    traces = read_planetlab(DATA, "20110306").head(200)
+    one, same, other = (run_reference(traces, "thr-rs", seed=seed, reference_hosts=150) for seed in (3, 3, 4))
+    assert one.digest == same.digest
+    assert one.digest != other.digest
+
+
+def test_all_policies_run_on_a_small_centre() -> None:
+    traces = read_planetlab(DATA, "20110306").head(60)
+    for policy in policy_names():
+        totals = run_reference(traces, policy, reference_hosts=60).totals
+        assert totals["energy_kwh"] > 0, policy
+
+
+def test_each_quirk_changes_something() -> None:
+    """A switch that changed nothing would be a switch of nothing."""
+    traces = read_planetlab(DATA, "20110306").head(300)
+    base = run_reference(traces, "thr-mmt", reference_hosts=220).totals
+    for name in Quirks.__struct_fields__:
+        if name == "unweighted_regression":
+            continue
+        off = run_reference(traces, "thr-mmt", reference_hosts=220, quirks=Quirks().without(name)).totals
+        assert off != base, name
+    for policy in ("lr-mmt", "lrr-mmt"):
+        with_quirk = run_reference(traces, policy, reference_hosts=220).totals
+        off = run_reference(
+            traces, policy, reference_hosts=220, quirks=Quirks().without("unweighted_regression")
+        ).totals
+        assert off != with_quirk
+
+
+def test_without_its_quirk_memory_is_kept() -> None:
+    traces = read_planetlab(DATA, "20110306").head(300)
+    quirks = Quirks().without("memory_ignored", "idle_vms_vanish")
+    benchmark = Benchmark(traces.use, "lr-mmt", 220, quirks)
+    benchmark.run()
+    state = benchmark.state
+    here = ~state.slot_arriving
+    memory = [0] * state.n_hosts
+    for vm, host in zip(state.slot_vm[here].tolist(), state.slot_host[here].tolist()):
+        memory[host] += int(state.machines.memory_mb[vm])
+    assert max(memory) <= 4096
+    assert here.sum() == 300
+
+
+def test_robust_regression_is_the_same_only_with_the_quirk() -> None:
+    traces = read_planetlab(DATA, "20110306").head(300)
+    off = Quirks().without("unweighted_regression")
+    assert (
+        run_reference(traces, "lr-mmt", reference_hosts=220).totals
+        == run_reference(traces, "lrr-mmt", reference_hosts=220).totals
+    )
+    assert (
+        run_reference(traces, "lr-mmt", reference_hosts=220, quirks=off).totals
+        != run_reference(traces, "lrr-mmt", reference_hosts=220, quirks=off).totals
+    )
+
+
+def test_too_few_hosts_name_the_vm() -> None:
+    traces = read_planetlab(DATA, "20110303")
+    with pytest.raises(SpecError, match=r"traces\[\d+\]: no host has room for this VM of 2500 MIPS and 870 MB"):
+        run_reference(traces, "lr-mmt", reference_hosts=10)
+
+
+@pytest.mark.parametrize("policy", ["", "lr", "lr-xyz", "foo-mmt", "thr-mmt-zero", "thr-mmt--1", "npa-mmt"])
+def test_unknown_policies_are_refused(policy: str) -> None:
+    traces = Traces("t", ["a"], [[0.1] * 288], 300_000_000_000)
+    with pytest.raises(SpecError, match="policy"):
+        run_reference(traces, policy)
+
+
+def test_a_day_has_288_samples() -> None:
+    with pytest.raises(SpecError, match="288 samples"):
+        run_reference(Traces("t", ["a"], [[0.1] * 287], 300_000_000_000))
+
+
+def test_the_default_rules_keep_what_the_reference_does_not() -> None:
+    """Memory is limited after the first placement too, so that far fewer hosts can be let go."""
+    traces = read_planetlab(DATA, "20110306")
+    ours = simulate_cluster(planetlab_scenario("lr-mmt"), traces).totals
+    theirs = run_reference(traces, "lr-mmt").totals
+    memory_mb = sum((870, 1740, 1740, 613)[i // 225] for i in range(898))
+    assert ours["mean_active_hosts"] >= memory_mb / 4096
+    assert theirs["mean_active_hosts"] < memory_mb / 4096 / 3
+    assert ours["migrations"] < theirs["migrations"] / 50
+    assert ours["availability"] == 1
