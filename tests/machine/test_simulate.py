@@ -107,6 +107,8 @@ def test_the_timeline_is_the_accounts():
     for task in run.tasks:
         pieces = [s.end_ns - s.start_ns for s in run.slices if (s.guest, s.task) == (task.guest, task.task)]
         assert sum(pieces) == task.cpu_time_ns
+    throttled_ns = sum(piece.end_ns - piece.start_ns for piece in run.throttles if piece.guest == "b")
+    assert throttled_ns == run.value("b", "throttled_time") > 0
     for first, second in zip(run.slices, run.slices[1:], strict=False):
         assert first.start_ns <= second.start_ns
 

@@ -7,7 +7,7 @@ from typing import Any
 from virtsim.machine.builder import MachineBuilder
 from virtsim.machine.compiler import OPERATION_NAMES, RESPONSE, WAKEUP
 from virtsim.results.histogram import Histogram
-from virtsim.results.run import GuestRecord, LatencyRecord, RequestRecord, Run, Slice, TaskRecord, Wakeup
+from virtsim.results.run import GuestRecord, LatencyRecord, RequestRecord, Run, Slice, TaskRecord, Throttle, Wakeup
 from virtsim.scenario.scenario import Scenario
 from virtsim.scheduling.group import Group
 from virtsim.scheduling.program import Code
@@ -26,10 +26,13 @@ class Recorder:
         self.builder = builder
         self._slices: list[Slice] = []
         self._wakeups: list[Wakeup] = []
+        self._throttles: list[Throttle] = []
         self._running: dict[int, tuple[int, Task]] = {}
         if timeline:
             builder.heart.on_switch = self._switch
             builder.heart.on_wakeup = self._wakeup
+            builder.heart.on_throttle = self._throttle
+        self._timeline = timeline
 
     def _switch(self, time_ns: int, cpu: int, previous: Task | None, chosen: Task | None) -> None:
         self._close(cpu, time_ns)
@@ -46,11 +49,22 @@ class Recorder:
         guest, _, process = task.name.partition("/")
         self._wakeups.append(Wakeup(time_ns, cpu, guest, process))
 
+    def _throttle(self, from_ns: int, to_ns: int, cpu: int, group: Group) -> None:
+        self._throttles.append(Throttle(cpu, from_ns, to_ns, group.name))
+
+    def _close_throttles(self, now_ns: int) -> None:
+        """What is still throttled at the end of the run."""
+        for group in self.builder.groups.values():
+            for queue in group.bandwidth.throttled if group.bandwidth is not None else ():
+                self._throttle(queue.throttled_at_ns, now_ns, queue.cpu.number, group)
+
     def run(self, seed: int, manifest: dict[str, Any]) -> Run:
         """The records of the finished run."""
         heart = self.builder.heart
         for cpu in sorted(self._running):
             self._close(cpu, heart.now_ns)
+        if self._timeline:
+            self._close_throttles(heart.now_ns)
         latencies, requests = self._latencies()
         return Run(
             world="model",
@@ -63,6 +77,7 @@ class Recorder:
             requests=requests,
             slices=sorted(self._slices, key=lambda piece: (piece.start_ns, piece.cpu)),
             wakeups=self._wakeups,
+            throttles=sorted(self._throttles, key=lambda piece: (piece.start_ns, piece.cpu)),
             manifest=manifest,
         )
 

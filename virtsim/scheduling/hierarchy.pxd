@@ -24,6 +24,7 @@ cdef class Hierarchy:
     cdef public object idle_bits
     cdef public list groups
     cdef public bint spread
+    cdef public object on_throttle
     cdef public Balancer balancer
     cdef public EventQueue events
 

@@ -6,6 +6,8 @@ CPU, the entity of the group above, and so on.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from virtsim.scheduling.balance import Balancer
 from virtsim.scheduling.bandwidth import SLACK_DELAY_NS
 from virtsim.scheduling.cpu import Cpu
@@ -44,6 +46,8 @@ class Hierarchy:
         self.idle_bits = (1 << cpus) - 1
         self.groups: list[Group] = []
         self.spread = False
+        #: Called with (from_ns, to_ns, cpu, group) when a group has been throttled on a CPU.
+        self.on_throttle: Callable[[int, int, int, Group], None] | None = None
         self.balancer = Balancer(self)  # type: ignore[arg-type] # always a Dispatcher
         self.events = EventQueue()
 
@@ -285,6 +289,8 @@ class Hierarchy:
         queue.throttled = False
         bandwidth.throttled.remove(queue)
         bandwidth.throttled_time_ns += self.now_ns - queue.throttled_at_ns
+        if self.on_throttle is not None:
+            self.on_throttle(queue.throttled_at_ns, self.now_ns, queue.cpu.number, queue.group)
         if queue.queued == 0:
             return
         cpu = queue.cpu
