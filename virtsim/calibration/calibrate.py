@@ -115,9 +115,7 @@ def _rows(plan: list[Micro], samples: dict[str, Samples]) -> list[Row]:
 
 def _foreign_shares(plan: list[Micro], samples: dict[str, Samples]) -> list[float]:
     """What others took of the CPU in each run of a task that never waits."""
-    single = [micro.name for micro in plan if micro.scenario.guests[0].workload.process_count == 1]
-    pairs = (pair for name in single if name != "sleep" for pair in zip(samples[name].cpu_ns, samples[name].wall_ns))
-    return [max(0.0, 1 - cpu_ns / wall_ns) for cpu_ns, wall_ns in pairs]
+    return [lost for micro in plan if micro.never_waits for lost in samples[micro.name].lost]
 
 
 def _wanted(card: HostCard) -> list[str]:

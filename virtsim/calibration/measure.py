@@ -10,6 +10,10 @@ from virtsim.calibration.plan import Micro
 from virtsim.core.errors import CalibrationError
 from virtsim.results.run import Run
 
+#: A run that lost more than this share of its CPU to others had their data in its caches as well.
+DISTURBED_SHARE = 0.03
+#: So many runs are kept, however disturbed.
+LEAST_RUNS = 3
 #: Runs of a micro-workload whose first is slower than this ratio to the others' median are warm-ups.
 WARM_UP_RATIO = 1.05
 
@@ -23,12 +27,15 @@ class Samples:
     cpu_ns, wall_ns : list of float, ns
         CPU time and elapsed time of one repetition, a value for each run; all tasks together, and of
         the task that ended last.
+    lost : list of float
+        Share of its CPU that each run lost to others; 0 where tasks wait for each other and it cannot be told.
     disturbed : int
-        Runs left out because the machine was busy with something else.
+        Runs left out because they lost too much.
     """
 
     cpu_ns: list[float] = field(default_factory=list)
     wall_ns: list[float] = field(default_factory=list)
+    lost: list[float] = field(default_factory=list)
     disturbed: int = 0
 
     @property
@@ -71,6 +78,7 @@ def measure(
         _keep(samples[micro.name], micro, run)
     for collected in samples.values():
         _drop_warm_up(collected)
+        _drop_disturbed(collected)
     return samples
 
 
@@ -78,16 +86,27 @@ def _keep(samples: Samples, micro: Micro, run: Run) -> None:
     if any(task.outcome != "finished" or task.end_ns is None for task in run.tasks):
         outcomes = ", ".join(f"{task.task}: {task.outcome}" for task in run.tasks)
         raise CalibrationError(f"{micro.name} did not finish its work ({outcomes}); is the machine overloaded?")
-    samples.disturbed += run.disturbed
-    samples.cpu_ns.append(sum(task.cpu_time_ns for task in run.tasks) / micro.repetitions)
-    samples.wall_ns.append(max(task.end_ns or 0 for task in run.tasks) / micro.repetitions)
+    cpu_ns = sum(task.cpu_time_ns for task in run.tasks) / micro.repetitions
+    wall_ns = max(task.end_ns or 0 for task in run.tasks) / micro.repetitions
+    samples.cpu_ns.append(cpu_ns)
+    samples.wall_ns.append(wall_ns)
+    samples.lost.append(max(0.0, 1 - cpu_ns / wall_ns) if micro.never_waits else 0.0)
 
 
 def _drop_warm_up(samples: Samples) -> None:
     """Drop the first run if it stands out; the others stay, whatever they are."""
     rest = samples.cpu_ns[1:]
     if rest and samples.cpu_ns[0] > WARM_UP_RATIO * _median(rest):
-        del samples.cpu_ns[0], samples.wall_ns[0]
+        del samples.cpu_ns[0], samples.wall_ns[0], samples.lost[0]
+
+
+def _drop_disturbed(samples: Samples) -> None:
+    """Keep the runs that had the CPU to themselves; the best few if there are not enough of them."""
+    limit = max(DISTURBED_SHARE, sorted(samples.lost)[min(LEAST_RUNS, len(samples.lost)) - 1])
+    kept = [i for i, lost in enumerate(samples.lost) if lost <= limit]
+    samples.disturbed += len(samples.lost) - len(kept)
+    for values in (samples.cpu_ns, samples.wall_ns, samples.lost):
+        values[:] = [values[i] for i in kept]
 
 
 def _median(values: Sequence[float]) -> float:
