@@ -35,11 +35,14 @@ def extensions() -> list[Extension]:
             depends=depends,
             define_macros=[("VIRTSIM_DIGEST", f"{variant['digest'](PACKAGE)}u")],
             extra_compile_args=FLAGS,
-            optional=True,
         )
         for name, source in sources.items()
     ]
-    return cythonize(made, build_dir="build/cython", compiler_directives=DIRECTIVES, quiet=True)
+    translated = cythonize(made, build_dir="build/cython", compiler_directives=DIRECTIVES, quiet=True)
+    for extension in translated:
+        # Set here, because translation makes extensions of its own, which forget it.
+        extension.optional = True
+    return translated
 
 
 cards = ["virtsim.models", *(f"virtsim.models.{path.name}" for path in Path("models").iterdir() if path.is_dir())]
