@@ -27,7 +27,7 @@ cdef class Balancer:
     cdef long long _affine(self, Task task, long long previous, long long here, bint sync)
     @cython.locals(cpu=Cpu, target_cpu=Cpu)
     cdef long long _idle_sibling(self, long long target, long long previous, Task task)
-    cpdef void follow(self, FairQueue queue)
+    cdef int follow(self, FairQueue queue) except -1
     cpdef bint needs_tick(self, Cpu cpu)
     @cython.locals(other=Cpu)
     cpdef bint pull_for_idle(self, Cpu cpu)

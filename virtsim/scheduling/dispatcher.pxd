@@ -21,17 +21,17 @@ cdef class Dispatcher(Hierarchy):
     cdef void _tick(self, Cpu cpu)
     @cython.locals(previous=Task, chosen=Task)
     cdef void _schedule(self, Cpu cpu)
-    cdef void _switch(self, Cpu cpu, Task previous, Task chosen)
-    cdef void _run_on(self, Cpu cpu, Task task)
-    cdef void _follow_burst(self, Cpu cpu, Task task)
+    cdef int _switch(self, Cpu cpu, Task previous, Task chosen) except -1
+    cdef int _run_on(self, Cpu cpu, Task task) except -1
+    cdef int _follow_burst(self, Cpu cpu, Task task) except -1
     @cython.locals(task=Task)
-    cdef void _burst_end(self, Cpu cpu)
+    cdef int _burst_end(self, Cpu cpu) except -1
     @cython.locals(cpu=Cpu)
     cpdef long long wake(self, Task task, long long waker_cpu, bint timer=*, bint sync=*)
-    cdef void _move(self, Task task, long long cpu)
+    cdef int _move(self, Task task, long long cpu) except -1
     @cython.locals(running=Task, mine=Entity, its=Entity)
     cdef void _preempt(self, Cpu cpu, Task task)
-    cdef void _reschedule_soon(self, Cpu cpu, long long delay_ns)
+    cdef int _reschedule_soon(self, Cpu cpu, long long delay_ns) except -1
     @cython.locals(task=Task)
     cpdef void steal(self, Cpu cpu, long long duration_ns)
     @cython.locals(cpu=Cpu)

@@ -53,14 +53,14 @@ class Dispatcher(Hierarchy):
             cpu.tick_armed = False
             return
         self._account(cpu)
-        tick_cost_ns = self.costs.tick_ns
-        task.burst_ns += tick_cost_ns
+        task.burst_ns += self._tick_cost_ns
         self.balancer.follow(task.queue)
         self._update_shares(task)
         self.balancer.tick(cpu)
         if cpu.resched:
             self._schedule(cpu)
-        elif tick_cost_ns:
+        elif self._tick_cost_ns:
+            self._follow_burst(cpu, task)
             self._run_on(cpu, task)
         cpu.tick_armed = False
         self._arm_tick(cpu)
@@ -79,10 +79,12 @@ class Dispatcher(Hierarchy):
                 self._switch(cpu, previous, chosen)
             if chosen is None:
                 return
-            self._follow_burst(cpu, chosen)
+            if cpu.burst_at_ns < self.now_ns:
+                self._follow_burst(cpu, chosen)
             if chosen.burst_ns > 0 or self.step(chosen):
                 self._run_on(cpu, chosen)
-                self._arm_tick(cpu)
+                if not cpu.tick_armed:
+                    self._arm_tick(cpu)
                 if not cpu.resched:
                     return
 
@@ -97,8 +99,10 @@ class Dispatcher(Hierarchy):
         cpu.version += 1
         cpu.switches += 1
         # A CPU that is stolen stays so, whoever is to run on it.
-        cpu.account_ns = max(cpu.account_ns, self.now_ns)
-        cpu.burst_at_ns = max(cpu.burst_at_ns, self.now_ns)
+        if cpu.account_ns < self.now_ns:
+            cpu.account_ns = self.now_ns
+        if cpu.burst_at_ns < self.now_ns:
+            cpu.burst_at_ns = self.now_ns
         if chosen is None:
             cpu.idle_since_ns = self.now_ns
             self.idle_bits |= cpu.bit
@@ -108,10 +112,12 @@ class Dispatcher(Hierarchy):
             self.on_switch(self.now_ns, cpu.number, previous, chosen)
 
     def _run_on(self, cpu: Cpu, task: Task) -> None:
-        """Have the end of the current CPU time served."""
-        self._follow_burst(cpu, task)
+        """Have the end of the current CPU time, which has been followed up to now, served."""
         cpu.version += 1
-        self.events.push(max(self.now_ns, cpu.burst_at_ns) + max(task.burst_ns, 0), BURST_END, cpu, cpu.version)
+        end_ns = self.now_ns if cpu.burst_at_ns < self.now_ns else cpu.burst_at_ns
+        if task.burst_ns > 0:
+            end_ns += task.burst_ns
+        self.events.push(end_ns, BURST_END, cpu, cpu.version)
 
     def _follow_burst(self, cpu: Cpu, task: Task) -> None:
         passed_ns = self.now_ns - cpu.burst_at_ns
@@ -126,7 +132,7 @@ class Dispatcher(Hierarchy):
         self._follow_burst(cpu, task)
         if task.burst_ns > 0 or self.step(task):
             self._run_on(cpu, task)
-            if not cpu.resched_pending:
+            if not cpu.resched_pending and not cpu.tick_armed:
                 self._arm_tick(cpu)
         else:
             self._schedule(cpu)
@@ -148,16 +154,17 @@ class Dispatcher(Hierarchy):
         if self.on_wakeup is not None:
             self.on_wakeup(self.now_ns, task.cpu, task)
         local = task.cpu == waker_cpu
-        costs = self.costs
         if cpu.current is None:
+            costs = self.costs
             local_ns = costs.timer_idle_ns if timer else 0
             self._reschedule_soon(cpu, local_ns if local else costs.idle_exit_ns)
             return 0 if timer else (costs.wake_ns if local else costs.wake_remote_ns)
         self._preempt(cpu, task)
         if cpu.resched:
-            self._reschedule_soon(cpu, 0 if local else costs.preempt_remote_ns)
-        self._arm_tick(cpu)
-        return 0 if timer else costs.wake_ns
+            self._reschedule_soon(cpu, 0 if local else self._preempt_remote_ns)
+        if not cpu.tick_armed:
+            self._arm_tick(cpu)
+        return 0 if timer else self._wake_ns
 
     def _move(self, task: Task, cpu: int) -> None:
         if task.cpu != cpu:

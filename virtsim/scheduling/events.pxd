@@ -1,7 +1,7 @@
 cdef struct Event:
     long long time_ns
-    long long kind
-    long long sequence
+    # The kind, and in the lower bits who asked first.
+    long long key
     long long version
     # Where the subject is in the list of subjects; behind the heap's end the slots that are free.
     Py_ssize_t slot
@@ -19,9 +19,9 @@ cdef class EventQueue:
     cdef Py_ssize_t _limit
     cdef long long _sequence
 
-    cpdef void push(self, long long time_ns, long long kind, object subject, long long version)
-    cpdef bint pop(self, long long until_ns)
-    cdef void _grow(self)
+    cpdef int push(self, long long time_ns, long long kind, object subject, long long version) except -1
+    cpdef bint pop(self, long long until_ns) noexcept
+    cdef int _grow(self) except -1
     cdef void _up(self, Py_ssize_t place, const Event* event) noexcept
     cdef void _down(self, Py_ssize_t place, const Event* event) noexcept
-    cdef void _throw_out(self)
+    cdef int _throw_out(self) except -1

@@ -15,14 +15,15 @@ DIGEST = VIRTSIM_DIGEST
 BURST_END, TIMER, PERIOD, SLACK, TICK, RESCHEDULE, START, CALL, STEAL = range(9)
 cdef long long _LAST_VERSIONED = TIMER
 cdef Py_ssize_t _SHORTEST = 1024
+# Room for as many events as a run can have.
+cdef enum:
+    _KIND_SHIFT = 56
 
 
 cdef inline bint _before(const Event* a, const Event* b) noexcept nogil:
     if a.time_ns != b.time_ns:
         return a.time_ns < b.time_ns
-    if a.kind != b.kind:
-        return a.kind < b.kind
-    return a.sequence < b.sequence
+    return a.key < b.key
 
 
 cdef class EventQueue:
@@ -39,15 +40,14 @@ cdef class EventQueue:
     def __len__(self):
         return self._length
 
-    cpdef void push(self, long long time_ns, long long kind, object subject, long long version):
+    cpdef int push(self, long long time_ns, long long kind, object subject, long long version) except -1:
         """Add an event."""
         if self._length == self._room:
             self._grow()
         self._sequence += 1
         cdef Event event
         event.time_ns = time_ns
-        event.kind = kind
-        event.sequence = self._sequence
+        event.key = (kind << _KIND_SHIFT) | self._sequence
         event.version = version
         event.slot = self._heap[self._length].slot
         self._subjects[event.slot] = subject
@@ -55,14 +55,15 @@ cdef class EventQueue:
         self._up(self._length - 1, &event)
         if self._length > self._limit:
             self._throw_out()
+        return 0
 
-    cpdef bint pop(self, long long until_ns):
+    cpdef bint pop(self, long long until_ns) noexcept:
         """Take the earliest event, if it is due by ``until_ns``; tells whether it is."""
         if self._length == 0 or self._heap[0].time_ns > until_ns:
             return False
         cdef Event first = self._heap[0]
         self.time_ns = first.time_ns
-        self.kind = first.kind
+        self.kind = first.key >> _KIND_SHIFT
         self.version = first.version
         self.subject = self._subjects[first.slot]
         self._subjects[first.slot] = None
@@ -76,7 +77,7 @@ cdef class EventQueue:
         """Time of the earliest event; None if there is none."""
         return self._heap[0].time_ns if self._length else None
 
-    cdef void _grow(self):
+    cdef int _grow(self) except -1:
         cdef Py_ssize_t room = 2 * self._room + 64
         heap = <Event*>PyMem_Realloc(self._heap, room * sizeof(Event))
         if heap == NULL:
@@ -86,6 +87,7 @@ cdef class EventQueue:
             self._subjects.append(None)
         self._heap = heap
         self._room = room
+        return 0
 
     cdef void _up(self, Py_ssize_t place, const Event* event) noexcept:
         """Put an event into a hole at ``place``, or further up."""
@@ -118,13 +120,13 @@ cdef class EventQueue:
             place = best
         self._heap[place] = moved
 
-    cdef void _throw_out(self):
+    cdef int _throw_out(self) except -1:
         """Drop void events, so that memory stays flat however long the calls for CPU time are."""
         cdef Py_ssize_t kept = 0
         cdef Event event
         for i in range(self._length):
             event = self._heap[i]
-            if event.kind > _LAST_VERSIONED or event.version == self._subjects[event.slot].version:
+            if event.key >> _KIND_SHIFT > _LAST_VERSIONED or event.version == self._subjects[event.slot].version:
                 self._heap[i] = self._heap[kept]
                 self._heap[kept] = event
                 kept += 1
@@ -134,3 +136,4 @@ cdef class EventQueue:
         for i in range((kept - 2) >> 2, -1, -1):
             self._down(i, self._heap + i)
         self._limit = max(_SHORTEST, 2 * kept)
+        return 0

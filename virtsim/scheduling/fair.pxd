@@ -29,7 +29,7 @@ cdef class Entity:
     cdef public FairQueue owned
 
     cpdef void set_load(self, long long load)
-    cpdef long long virtual(self, long long delta_ns)
+    cpdef long long virtual(self, long long delta_ns) noexcept
 
 
 cdef class FairQueue:
@@ -42,7 +42,6 @@ cdef class FairQueue:
     cdef public LoadAverage load_average
     cdef public int128 sum_product
     cdef public int128 sum_weight
-    cdef public long long zero
     cdef public long long base_slice_ns
     cdef public long long tick_ns
     cdef public long long queued
@@ -55,30 +54,29 @@ cdef class FairQueue:
     cdef public bint throttled
 
     @cython.locals(product=int128, weight=int128)
-    cpdef long long mean(self)
-    cpdef void advance_zero(self)
+    cpdef long long mean(self) noexcept
     @cython.locals(product=int128, weight=int128)
-    cpdef bint eligible(self, Entity entity)
+    cpdef bint eligible(self, Entity entity) noexcept
     @cython.locals(other=Entity, low=cython.longlong, high=cython.longlong, middle=cython.longlong)
-    cpdef void insert(self, Entity entity)
+    cdef int insert(self, Entity entity) except -1
     @cython.locals(other=Entity, low=cython.longlong, high=cython.longlong, middle=cython.longlong)
-    cpdef void remove(self, Entity entity)
-    cpdef long long shortest_slice_ns(self)
+    cdef int remove(self, Entity entity) except -1
+    cpdef long long shortest_slice_ns(self) noexcept
     cdef void _count_slice(self, long long slice_ns)
     cdef void _forget_slice(self, long long slice_ns)
-    cpdef void keep_lag(self, Entity entity)
+    cdef int keep_lag(self, Entity entity) except -1
+    @cython.locals(product=int128, weight=int128)
     cpdef void place(self, Entity entity, bint initial=*)
     cpdef bint renew_deadline(self, Entity entity)
-    cpdef void join(self, Entity entity, bint initial=*)
-    cpdef void leave(self, Entity entity, bint asleep)
+    cdef int join(self, Entity entity, bint initial=*) except -1
+    cdef int leave(self, Entity entity, bint asleep) except -1
     cpdef void settle_delayed(self, Entity entity)
     cpdef void rejoin_delayed(self, Entity entity)
     cpdef void reweight(self, Entity entity, long long load)
-    cpdef void take(self, Entity entity)
-    cpdef void put_back(self)
+    cdef int take(self, Entity entity) except -1
+    cdef int put_back(self) except -1
+    @cython.locals(product=int128, weight=int128, entity=Entity, current=Entity)
     cpdef Entity pick(self, bint protect=*)
-    @cython.locals(product=int128, weight=int128, entity=Entity)
-    cdef Entity _first_eligible(self)
 
 @cython.locals(product=int128)
 cdef long long _proportion(int128 value, int128 part, int128 whole)

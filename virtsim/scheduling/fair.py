@@ -134,7 +134,6 @@ class FairQueue:
         "throttled_at_ns",
         "tick_ns",
         "total_load",
-        "zero",
     )
 
     def __init__(self, cpu: Cpu, group: Group, base_slice_ns: int, tick_ns: int) -> None:
@@ -154,10 +153,9 @@ class FairQueue:
         #: Entities on the queue, the running one included; runnable tasks below it.
         self.queued = 0
         self.runnable = 0
-        #: Sums over the waiting entities of weight * (vruntime - zero), and of weight.
+        #: Sums over the waiting entities of weight * vruntime, and of weight.
         self.sum_product = 0
         self.sum_weight = 0
-        self.zero = 0
         #: Sum of entity loads on the queue.
         self.total_load = 0
         #: Bandwidth: local runtime, and whether this group (or one above) is throttled here.
@@ -170,28 +168,22 @@ class FairQueue:
     # -- the mean of virtual run times ------------------------------------------------------------------
 
     def mean(self) -> int:
-        """V, the weighted mean virtual run time of all entities, rounded towards minus infinity."""
+        """V, the weighted mean virtual run time of all entities, rounded down; an empty queue begins at 0 again."""
         product, weight = self.sum_product, self.sum_weight
         current = self.current
         if current is not None and current.on_queue:
-            product += (current.vruntime - self.zero) * current.weight
+            product += current.vruntime * current.weight
             weight += current.weight
-        return self.zero + product // weight if weight else self.zero
-
-    def advance_zero(self) -> None:
-        """Move the reference point to V, so that the sums stay small."""
-        mean = self.mean()
-        self.sum_product -= self.sum_weight * (mean - self.zero)
-        self.zero = mean
+        return product // weight if weight else 0
 
     def eligible(self, entity: Entity) -> bool:
         """Whether the entity's lag is not negative; no division, no rounding."""
         product, weight = self.sum_product, self.sum_weight
         current = self.current
         if current is not None and current.on_queue:
-            product += (current.vruntime - self.zero) * current.weight
+            product += current.vruntime * current.weight
             weight += current.weight
-        return product >= (entity.vruntime - self.zero) * weight
+        return product >= entity.vruntime * weight
 
     # -- order --------------------------------------------------------------------------------------------
 
@@ -208,7 +200,7 @@ class FairQueue:
                 low = middle + 1
         entities.insert(low, entity)
         self._count_slice(entity.slice_ns)
-        self.sum_product += (entity.vruntime - self.zero) * entity.weight
+        self.sum_product += entity.vruntime * entity.weight
         self.sum_weight += entity.weight
 
     def remove(self, entity: Entity) -> None:
@@ -226,7 +218,7 @@ class FairQueue:
             low += 1
         del entities[low]
         self._forget_slice(entity.slice_ns)
-        self.sum_product -= (entity.vruntime - self.zero) * entity.weight
+        self.sum_product -= entity.vruntime * entity.weight
         self.sum_weight -= entity.weight
 
     def shortest_slice_ns(self) -> int:
@@ -266,21 +258,25 @@ class FairQueue:
     def keep_lag(self, entity: Entity) -> None:
         """Note the virtual lag, bounded by two slices or a tick, whichever is longer."""
         limit = entity.virtual(max(2 * entity.slice_ns, self.tick_ns))
-        self_lag = self.mean() - entity.vruntime
-        entity.vlag = min(max(self_lag, -limit), limit)
+        lag = self.mean() - entity.vruntime
+        if lag > limit:
+            lag = limit
+        elif lag < -limit:
+            lag = -limit
+        entity.vlag = lag
 
     def place(self, entity: Entity, initial: bool = False) -> None:
         """Give a joining entity its virtual run time and deadline."""
         if not entity.custom_slice:
             entity.slice_ns = self.base_slice_ns
-        lag = 0
-        if self.queued and entity.vlag:
-            load = self.sum_weight
-            current = self.current
-            if current is not None and current.on_queue:
-                load += current.weight
-            lag = _proportion(entity.vlag, load + entity.weight, load or 1)
-        entity.vruntime = self.mean() - lag
+        product, weight = self.sum_product, self.sum_weight
+        current = self.current
+        if current is not None and current.on_queue:
+            product += current.vruntime * current.weight
+            weight += current.weight
+        entity.vruntime = product // weight if weight else 0
+        if entity.vlag and self.queued:
+            entity.vruntime -= _proportion(entity.vlag, weight + entity.weight, weight or 1)
         if entity.relative_deadline:
             entity.deadline += entity.vruntime
             entity.relative_deadline = False
@@ -310,7 +306,6 @@ class FairQueue:
         self.total_load += entity.load
         self.queued += 1
         entity.on_queue = True
-        self.advance_zero()
 
     def leave(self, entity: Entity, asleep: bool) -> None:
         """Take an entity off the queue; its lag is kept, and its relative deadline unless it sleeps."""
@@ -323,7 +318,6 @@ class FairQueue:
         entity.on_queue = False
         self.total_load -= entity.load
         self.queued -= 1
-        self.advance_zero()
 
     def settle_delayed(self, entity: Entity) -> None:
         """An entity that slept on the queue is eligible again: now it leaves, and owes nothing more."""
@@ -366,7 +360,6 @@ class FairQueue:
         if not running:
             self.insert(entity)
         self.queued += 1
-        self.advance_zero()
 
     # -- running --------------------------------------------------------------------------------------------
 
@@ -394,26 +387,21 @@ class FairQueue:
             if current is not None and current.on_queue:
                 return current
             return self.entities[0] if self.entities else None
-        if current is not None and (not current.on_queue or not self.eligible(current)):
-            current = None
-        if current is not None and protect and current.vruntime < current.vprot:
-            return current
-        best = self._first_eligible()
-        if best is None or (current is not None and current.deadline < best.deadline):
-            return current
-        return best
-
-    def _first_eligible(self) -> Entity | None:
-        """The waiting entity with the earliest deadline among the eligible; see :meth:`eligible`."""
-        product, weight, zero = self.sum_product, self.sum_weight, self.zero
-        current = self.current
-        if current is not None and current.on_queue:
-            product += (current.vruntime - zero) * current.weight
-            weight += current.weight
+        product, weight = self.sum_product, self.sum_weight
+        if current is not None:
+            if current.on_queue:
+                product += current.vruntime * current.weight
+                weight += current.weight
+                if product < current.vruntime * weight:
+                    current = None
+                elif protect and current.vruntime < current.vprot:
+                    return current
+            else:
+                current = None
         for entity in self.entities:
-            if product >= (entity.vruntime - zero) * weight:
-                return entity
-        return None
+            if product >= entity.vruntime * weight:
+                return entity if current is None or current.deadline >= entity.deadline else current
+        return current
 
 
 def _proportion(value: int, part: int, whole: int) -> int:

@@ -20,6 +20,6 @@ cdef class Heart(Interpreter):
     @cython.locals(events=EventQueue, cpu=Cpu)
     cpdef void advance(self, long long to_ns)
     @cython.locals(cpu=Cpu, task=Task, group=Group)
-    cdef void _serve(self, long long kind, object subject, long long version)
+    cdef int _serve(self, long long kind, object subject, long long version) except -1
     cdef void _steal_again(self, Cpu cpu)
     cdef double _exponential(self)

@@ -114,7 +114,8 @@ class Heart(Interpreter):
         self.tasks.append(task)
         if len(task.cpus) > 1:
             self.spread = True
-            task.load_average = LoadAverage(0, self.now_ns)
+            if task.group.parent is not None:
+                task.load_average = LoadAverage(0, self.now_ns)
         self.live_tasks += 1
         self.events.push(at_ns, START, task, 0)
 

@@ -18,7 +18,7 @@ cdef class Hierarchy:
     cdef public object kernel
     cdef public object costs
     cdef readonly long long tick_ns
-    cdef long long _switch_ns
+    cdef long long _switch_ns, _tick_cost_ns, _wake_ns, _preempt_remote_ns
     cdef public long long tick_phase_ns
     cdef public list cpus
     cdef public object idle_bits
@@ -35,9 +35,9 @@ cdef class Hierarchy:
     cdef bint _assign(self, FairQueue queue, long long target_ns)
     cdef Task _pick(self, Cpu cpu)
     @cython.locals(entity=Entity)
-    cdef void _put(self, Task task)
-    cdef void _take(self, Task task)
-    cdef void _take_from(self, Entity entity)
+    cdef int _put(self, Task task) except -1
+    cdef int _take(self, Task task) except -1
+    cdef int _take_from(self, Entity entity) except -1
     @cython.locals(cpu=Cpu, home=FairQueue, entity=Entity)
     cdef void _enqueue(self, Task task, bint initial=*)
     cdef void _check_runtime(self, FairQueue queue)

@@ -41,7 +41,11 @@ class Hierarchy:
         self.costs = costs
         self.tick_ns = kernel.tick_ns
         self.tick_phase_ns = tick_phase_ns % kernel.tick_ns
+        # Read at every event: as attributes of their own.
         self._switch_ns = costs.switch_ns
+        self._tick_cost_ns = costs.tick_ns
+        self._wake_ns = costs.wake_ns
+        self._preempt_remote_ns = costs.preempt_remote_ns
         self.cpus = [Cpu(number) for number in range(cpus)]
         self.idle_bits = (1 << cpus) - 1
         self.groups: list[Group] = []
@@ -75,12 +79,15 @@ class Hierarchy:
         while entity is not None:
             queue = entity.queue
             assert queue is not None
-            entity.vruntime += entity.virtual(delta)
-            renewed = queue.renew_deadline(entity)
-            if queue.queued > 1 and (renewed or entity.vruntime >= entity.vprot):
+            vruntime = entity.vruntime = entity.vruntime + ((delta * entity.factor) >> entity.shift)
+            renewed = vruntime >= entity.deadline
+            if renewed:
+                queue.renew_deadline(entity)
+            if queue.queued > 1 and (renewed or vruntime >= entity.vprot):
                 cpu.resched = True
-            queue.group.cpu_time_ns += delta
-            if queue.group.bandwidth is not None:
+            group = queue.group
+            group.cpu_time_ns += delta
+            if group.bandwidth is not None:
                 self._charge_bandwidth(queue, delta)
             entity = entity.parent
 
@@ -110,7 +117,7 @@ class Hierarchy:
                     return None
                 queue = cpu.root
                 continue
-            if self._throttle_if_dry(queue):
+            if queue.group.bandwidth is not None and self._throttle_if_dry(queue):
                 queue = cpu.root
                 continue
             entity = queue.pick()
@@ -177,9 +184,10 @@ class Hierarchy:
                     if entity is not task:
                         entity.slice_ns, entity.custom_slice = slice_ns, True
                     queue.join(entity, initial and entity is task)
-                    if queue.queued == 1:
+                    if queue.queued == 1 and queue.group.bandwidth is not None:
                         self._check_runtime(queue)
-                slice_ns = queue.shortest_slice_ns()
+                if entity.parent is not None:
+                    slice_ns = queue.shortest_slice_ns()
             queue.runnable += 1
             if queue.throttled:
                 return
@@ -188,9 +196,8 @@ class Hierarchy:
 
     def _check_runtime(self, queue: FairQueue) -> None:
         """A queue that was empty gets runtime before it runs, or is throttled at once."""
-        if queue.group.bandwidth is None or queue.current is not None or queue.throttled:
-            return
-        self._charge_bandwidth(queue, 0)
+        if queue.current is None and not queue.throttled:
+            self._charge_bandwidth(queue, 0)
 
     def _dequeue(self, task: Task, asleep: bool) -> None:
         """Take a task from its queue; groups that become empty leave as well.
@@ -260,7 +267,8 @@ class Hierarchy:
     def _throttle_if_dry(self, queue: FairQueue) -> bool:
         """Throttle a queue that has used up its runtime; tells whether it did."""
         bandwidth = queue.group.bandwidth
-        if bandwidth is None or queue.throttled or queue.remaining_ns > 0:
+        assert bandwidth is not None
+        if queue.throttled or queue.remaining_ns > 0:
             return False
         if self._assign(queue, 1):
             return False
@@ -310,7 +318,7 @@ class Hierarchy:
                 else:
                     entity.slice_ns, entity.custom_slice = slice_ns, True
                     above.join(entity)
-                    if above.queued == 1:
+                    if above.queued == 1 and above.group.bandwidth is not None:
                         self._check_runtime(above)
                 slice_ns = above.shortest_slice_ns()
             above.runnable += queue.runnable

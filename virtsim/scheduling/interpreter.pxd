@@ -5,6 +5,7 @@ from virtsim.scheduling.cpu cimport Cpu
 from virtsim.scheduling.dispatcher cimport Dispatcher
 from virtsim.scheduling.program cimport Program, Sampler
 from virtsim.scheduling.request cimport RequestQueue
+from virtsim.scheduling.tally cimport Tally
 from virtsim.scheduling.task cimport Task
 
 cdef long long TIMER, BLOCKED, ENDED, NEW, RUNNABLE
@@ -33,9 +34,10 @@ cdef class Interpreter(Dispatcher):
     cpdef bint step(self, Task task)
     @cython.locals(cpu=Cpu)
     cdef void _start(self, Task task)
-    cdef void _block(self, Task task)
-    cdef void _sleep_until(self, Task task, long long due_ns)
-    cdef void _record(self, Task task, long long kind, long long value_ns)
+    cdef int _block(self, Task task) except -1
+    cdef int _sleep_until(self, Task task, long long due_ns) except -1
+    @cython.locals(tally=Tally)
+    cdef int _record(self, Task task, long long kind, long long value_ns) except -1
     cdef bint _lock(self, Task task, long long number)
     @cython.locals(waiter=Task, cpu=Cpu)
     cdef bint _unlock(self, Task task, long long number, long long waking_ns)

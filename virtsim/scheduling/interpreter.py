@@ -6,13 +6,13 @@ from collections.abc import Callable
 
 from virtsim.core.errors import ModelError
 from virtsim.core.streams import SplitMix64
-from virtsim.results.histogram import Histogram
 from virtsim.scheduling.dispatcher import Dispatcher
 from virtsim.scheduling.events import TIMER
 from virtsim.scheduling.load import LoadAverage
 from virtsim.scheduling.program import Code, Program
 from virtsim.scheduling.request import RequestQueue
 from virtsim.scheduling.settings import Kernel, SchedulingCosts
+from virtsim.scheduling.tally import Tally
 from virtsim.scheduling.task import BLOCKED, ENDED, NEW, RUNNABLE, Task
 
 #: A program that makes more steps than this without using time is refused.
@@ -194,16 +194,20 @@ class Interpreter(Dispatcher):
     def _sleep_until(self, task: Task, due_ns: int) -> None:
         """Block until a timer fires: at most the slack, and some latency, after it is due."""
         quantiles = self._timer_latency_ns
-        latency = quantiles[int(self._latency_rng.uniform() * len(quantiles))]
+        latency = quantiles[0]
+        if len(quantiles) > 1:
+            latency = quantiles[int(self._latency_rng.uniform() * len(quantiles))]
         task.version += 1
-        self.events.push(max(due_ns, self.now_ns) + task.slack_ns + latency, TIMER, task, task.version)
+        if due_ns < self.now_ns:
+            due_ns = self.now_ns
+        self.events.push(due_ns + task.slack_ns + latency, TIMER, task, task.version)
         self._block(task)
 
     def _record(self, task: Task, kind: int, value_ns: int) -> None:
-        histogram = task.histograms.get(kind)
-        if histogram is None:
-            histogram = task.histograms[kind] = Histogram()
-        histogram.add(max(value_ns, 0))
+        tally = task.tallies.get(kind)
+        if tally is None:
+            tally = task.tallies[kind] = Tally()
+        tally.add(value_ns if value_ns > 0 else 0)
 
     def _lock(self, task: Task, number: int) -> bool:
         """Take a mutex, or wait for it; a waiter that is woken has to try again, as with a futex."""

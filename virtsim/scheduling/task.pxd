@@ -32,4 +32,4 @@ cdef class Task(Entity):
     cdef public long long involuntary
     cdef public long long migrations
     cdef public dict operations
-    cdef public dict histograms
+    cdef public dict tallies

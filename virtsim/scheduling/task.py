@@ -8,6 +8,7 @@ from virtsim.results.histogram import Histogram
 from virtsim.scheduling.fair import Entity
 from virtsim.scheduling.load import LoadAverage
 from virtsim.scheduling.program import Program
+from virtsim.scheduling.tally import Tally
 
 if TYPE_CHECKING:
     from virtsim.scheduling.group import Group
@@ -56,7 +57,6 @@ class Task(Entity):
         "cpus",
         "end_ns",
         "group",
-        "histograms",
         "idle_policy",
         "involuntary",
         "last_ran_ns",
@@ -73,6 +73,7 @@ class Task(Entity):
         "slots",
         "start_ns",
         "state",
+        "tallies",
         "version",
         "voluntary",
     )
@@ -118,7 +119,12 @@ class Task(Entity):
         self.involuntary = 0
         self.migrations = 0
         self.operations: dict[int, int] = {}
-        self.histograms: dict[int, Histogram] = {}
+        self.tallies: dict[int, Tally] = {}
+
+    @property
+    def histograms(self) -> dict[int, Histogram]:
+        """What its program has recorded, by number."""
+        return {number: tally.histogram() for number, tally in self.tallies.items()}
 
     @property
     def waiting(self) -> bool:
