@@ -24,7 +24,7 @@ CASES = {
     "an unknown command": (("frobnicate",), "No such command"),
     "an unknown option": (("run", "--frobnicate", "pair.toml"), "No such option"),
     "an unknown world": (("run", "pair.toml", "--in", "dream"), "dream"),
-    "a negative seed": (("run", "pair.toml", "--seed", "-1"), "-1"),
+    "a negative seed": (("run", "pair.toml", "--seed", "-1"), "--seed"),
     "an unknown host": (("run", "pair.toml", "--host", "nosuch"), "no host is called 'nosuch'"),
     "a host with a path in its name": (("run", "pair.toml", "--host", "../../x"), "host"),
     "a folder that is not there": (("run", "pair.toml", "--json", "no/such/x.json"), "there is no folder no/such"),

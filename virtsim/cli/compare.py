@@ -25,7 +25,10 @@ def compare(
     real: Annotated[Path, typer.Argument(metavar="REAL", help="Runs of the kernel, or the reference.")],
     json: Json = None,
 ) -> None:
-    """Compare two files of runs, scenario by scenario: metric, model, real, error, verdict."""
+    """Compare recorded runs of model and kernel.
+
+    Scenario by scenario: metric, model, real, error, verdict.
+    """
     check_target("--json", json)
     ours, theirs = (_by_scenario(load_some_runs([path])) for path in (model, real))
     common = [name for name in ours if name in theirs]

@@ -39,13 +39,17 @@ def note(text: str) -> None:
 
 
 def show_table(
-    title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], right: Sequence[str] = (), fold: str = ""
+    title: str,
+    columns: Sequence[str],
+    rows: Iterable[Sequence[Any]],
+    right: Sequence[str] = (),
+    fold: Sequence[str] = (),
 ) -> None:
-    """A table; ``right`` names the columns of numbers, ``fold`` the one that may be folded."""
+    """A table; ``right`` names the columns of numbers, ``fold`` those that may be folded."""
     table = Table(title=Text(title), title_justify="left", box=box.SIMPLE, pad_edge=False)
     for name in columns:
         justify = "right" if name in right else "left"
-        table.add_column(name, justify=justify, no_wrap=name != fold, overflow="fold" if name == fold else "ellipsis")  # type: ignore[arg-type]
+        table.add_column(name, justify=justify, no_wrap=name not in fold, overflow="fold")  # type: ignore[arg-type]
     for row in rows:
         table.add_row(*(cell if isinstance(cell, Text) else Text(str(cell)) for cell in row))
     console().print(table)

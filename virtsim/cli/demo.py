@@ -63,7 +63,7 @@ def _show_doctor(found: list[Capability]) -> None:
     say(f"doctor: {len(there)} of {len(found)} capabilities are there: {', '.join(there)}")
     lacking = [(c.name, c.why, c.how_to_fix) for c in found if not c.present]
     if lacking:
-        show_table("not there", ("capability", "why", "what to do"), lacking, fold="what to do")
+        show_table("not there", ("capability", "why", "what to do"), lacking, fold=("why", "what to do"))
 
 
 def _calibrate(out: Path) -> None:

@@ -13,7 +13,10 @@ def doctor(
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     clean: Annotated[bool, typer.Option("--clean", help="First remove what runs of dead owners left behind.")] = False,
 ) -> None:
-    """List each capability of this machine: there or not, why, and how to get it."""
+    """Tell what this machine has for real runs.
+
+    Each capability: there or not, why, and how to get it.
+    """
     from virtsim.backends import clean as remove
     from virtsim.backends import doctor as examine
 
@@ -25,4 +28,6 @@ def doctor(
     if clean:
         say(f"cleaned up after: {', '.join(cleaned)}" if cleaned else "nothing was left behind")
     rows = [(c.name, "yes" if c.present else "no", c.why if c.present else f"{c.why}: {c.how_to_fix}") for c in found]
-    show_table("this machine", ("capability", "there", "why; if not, what to do"), rows, fold="why; if not, what to do")
+    show_table(
+        "this machine", ("capability", "there", "why; if not, what to do"), rows, fold=("why; if not, what to do",)
+    )

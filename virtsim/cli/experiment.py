@@ -27,7 +27,7 @@ def list_all() -> None:
     if not found:
         note(f"note: there are no experiments in {experiments_folder()}; run this in a checkout of virtsim")
     rows = [(each.name, each.card.claim) for each in found]
-    show_table("experiments", ("name", "claim"), rows, fold="claim")
+    show_table("experiments", ("name", "claim"), rows, fold=("claim",))
 
 
 @experiments.command("run")

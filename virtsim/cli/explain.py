@@ -16,7 +16,10 @@ def explain(
     host: Annotated[str | None, typer.Option("--host", help="Host card for prices; none are shown if absent.")] = None,
     size: Annotated[str, typer.Option("--size", help="For events that have a size: 4KiB.")] = "0B",
 ) -> None:
-    """Take an event apart: who handles it, how often, at what price, and where the price is from."""
+    """Take an event apart on a stack.
+
+    Who handles it, how often, at what price, and where the price is from.
+    """
     from virtsim.core.errors import SpecError
     from virtsim.platform.host import load_host
     from virtsim.platform.stack import load_stack

@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     warnings.showwarning = _note  # type: ignore[assignment]
     signal.signal(signal.SIGTERM, _terminated)
     try:
-        code = app(args=None if arguments is None else list(arguments), standalone_mode=False)
+        code = app(args=None if arguments is None else list(arguments), standalone_mode=False, prog_name="virtsim")
     except VirtsimError as problem:
         return _refuse(str(problem))
     except ModuleNotFoundError as problem:

@@ -17,17 +17,17 @@ def models(
     kind: Annotated[str | None, typer.Argument(metavar="[KIND]", help="hosts, stacks, workloads, ...")] = None,
     name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Show this card.")] = None,
 ) -> None:
-    """List the kinds of cards, the cards of a kind, or show one card."""
+    """List or show cards of hosts, stacks and more."""
     kinds = _kinds()
     if kind is None:
         rows = [(each, len(card_names(each)), ", ".join(card_names(each)[:6])) for each in kinds]
-        show_table("cards", ("kind", "cards", "for example"), rows, right=("cards",), fold="for example")
+        show_table("cards", ("kind", "cards", "for example"), rows, right=("cards",), fold=("for example",))
         say(f"your own cards go into {user_folder()}/KIND and are searched first")
     elif kind not in kinds:
         raise SpecError("kind", f"there are no cards of the kind {kind[:60]!r}; there are: {', '.join(kinds)}")
     elif name is None:
         cards = [(each, _description(find_card(kind, each, "card"))) for each in card_names(kind)]
-        show_table(kind, ("name", "description"), cards, fold="description")
+        show_table(kind, ("name", "description"), cards, fold=("description",))
     else:
         path = find_card(kind, name, f"card in {kind}")
         say(path.read_text(encoding="utf-8").rstrip())

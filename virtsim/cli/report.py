@@ -16,7 +16,10 @@ def report(
     out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE.html")] = Path("report.html"),
     title: Annotated[str, typer.Option(help="Heading of the page.")] = "virtsim report",
 ) -> None:
-    """Write tables and figures of recorded runs into one HTML file that needs nothing else."""
+    """Write recorded runs into one HTML page.
+
+    Tables and figures; the file needs nothing else.
+    """
     from virtsim.report import write_report
 
     check_target("--out", out)

@@ -41,7 +41,10 @@ def run(
     save: Annotated[Path | None, typer.Option(metavar="FILE.jsonl.gz", help="Write the runs.")] = None,
     json: Json = None,
 ) -> None:
-    """Run a scenario and print what came out; with --in both, model and kernel side by side."""
+    """Run one scenario, in the model or on this kernel.
+
+    Prints its metrics; with --in both, model and kernel side by side.
+    """
     for option, target in (("--timeline", timeline), ("--trace", trace), ("--save", save), ("--json", json)):
         check_target(option, target)
     scenario = load_scenario(file)

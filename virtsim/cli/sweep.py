@@ -34,7 +34,10 @@ def sweep(
     plot: Annotated[Path | None, typer.Option(metavar="FILE.png", help="Draw --metric over the factors.")] = None,
     json: Json = None,
 ) -> None:
-    """Run variants of a scenario and print means with 95 % intervals."""
+    """Run variants of a scenario in the model.
+
+    Prints means with 95 % intervals; the variants share their random numbers.
+    """
     from virtsim.experiment.replicate import sweep as run_sweep
 
     check_target("--plot", plot)

@@ -15,7 +15,7 @@ def trace(
     runs: Annotated[Path, typer.Argument(metavar="RUNS", help="A file of runs, from run --save.")],
     out: Annotated[Path, typer.Argument(metavar="OUT.json", help="Where to write the trace; .gz is compressed.")],
 ) -> None:
-    """Write the timelines of recorded runs for ui.perfetto.dev or chrome://tracing."""
+    """Write recorded timelines for Perfetto."""
     from virtsim.core.errors import SpecError
     from virtsim.results.trace import save_trace
 

@@ -40,11 +40,15 @@ def validate(
     if suite == LITERATURE:
         _literature(json)
         return
+    import virtsim.validation.suites  # noqa: F401 # registers the suites
     from virtsim.cli.scenarios import load_some_runs
     from virtsim.experiment.progress import track
     from virtsim.platform.host import load_host
     from virtsim.validation import validate as judge
+    from virtsim.validation.validate import SUITES
 
+    # Before anything is read or said.
+    SUITES.get(suite, "--suite")
     report = judge(
         suite,
         quick=quick,
