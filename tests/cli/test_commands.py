@@ -168,6 +168,9 @@ def test_compare_prints_and_writes_rows(call, scenario, tmp_path):
     assert rows
     assert all(wanted | {"error", "verdict", "margin", "entity"} <= set(row) for row in rows)
     assert {row["error"] for row in rows} <= {0.0}
+    both = [*load_runs(tmp_path / "model.jsonl.gz"), *load_runs(tmp_path / "real.jsonl.gz")]
+    save_runs(tmp_path / "both.jsonl", both)
+    assert call("compare", "both.jsonl", "both.jsonl").out == result.out
 
 
 def test_compare_refuses_runs_of_other_scenarios_and_of_the_wrong_world(call, scenario):

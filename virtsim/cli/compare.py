@@ -30,7 +30,7 @@ def compare(
     Scenario by scenario: metric, model, real, error, verdict.
     """
     check_target("--json", json)
-    ours, theirs = (_by_scenario(load_some_runs([path])) for path in (model, real))
+    ours, theirs = _by_scenario(model, "model"), _by_scenario(real, "real")
     common = [name for name in ours if name in theirs]
     if not common:
         raise SpecError(str(real), f"has no scenario of {model}; it has: {', '.join(theirs)}; there: {', '.join(ours)}")
@@ -42,9 +42,11 @@ def compare(
             show_comparison(name, rows)
 
 
-def _by_scenario(runs: Runs) -> dict[str, Runs]:
+def _by_scenario(path: Path, world: str) -> dict[str, Runs]:
+    """The runs of a file by scenario; of a file with runs of both worlds, those of one."""
+    runs = load_some_runs([path])
     groups: dict[str, Runs] = {}
-    for run in runs:
+    for run in [run for run in runs if run.world == world] or runs:
         groups.setdefault(run.scenario.name, []).append(run)
     return groups
 
