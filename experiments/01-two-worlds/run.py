@@ -28,7 +28,7 @@ def run(context):
         model_runs[scenario.name] = model
         rows += vs.compare(model, [r for r in real if not r.disturbed] or real).rows
         if scenario.name in DRAWN:
-            shown += [model[0], real[0]]
+            shown += [model[0], min((r for r in real if r.slices), key=disturbance)]
     vs.save_runs(context.folder / "model.jsonl.gz", [r for runs in model_runs.values() for r in runs])
     vs.save_runs(context.folder / "real.jsonl.gz", [r for runs in observed.values() for r in runs])
     plot_timeline(shown, window=WINDOW, path=context.folder / "timeline.png")
@@ -45,10 +45,10 @@ def observe_all(context, scenarios):
     """The runs on this kernel, in turns: what disturbs the machine for a while disturbs every scenario a little."""
     card = context.folder / "host.toml"
     host = vs.load_host(card if card.is_file() else "this")
-    rounds = [(i, scenario) for i in range(int(context.parameters["repeats"])) for scenario in scenarios]
+    rounds = int(context.parameters["repeats"]) * scenarios
     observed = {scenario.name: [] for scenario in scenarios}
-    for i, scenario in context.progress(rounds, "scenarios"):
-        timeline = i == 0 and scenario.name in DRAWN
+    for scenario in context.progress(rounds, "scenarios"):
+        timeline = scenario.name in DRAWN
         found = vs.observe(scenario, seed=context.seed, timeline=timeline, repeats_if_disturbed=1)
         observed[scenario.name].append(found)
     if os.environ.get("VIRTSIM_RECORD"):
@@ -60,6 +60,11 @@ def replay_all(context, scenarios):
     """The recorded runs, with the card of the machine they were recorded on."""
     recorded = load_observations(context.source / "observations")
     return recorded.host, {scenario.name: recorded.of(scenario) for scenario in scenarios}
+
+
+def disturbance(run):
+    """How much of the CPU others had during a real run."""
+    return run.manifest["noise"]["foreign_share"] + run.manifest["noise"]["steal_share"]
 
 
 def record(context, rows, model, real):
