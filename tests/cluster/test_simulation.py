@@ -126,7 +126,7 @@ def test_concurrent_migrations_share_the_link() -> None:
             self.done = True
             return [Move(i, 1) for i in range(len(situation.guests))]
 
-    scenario = ClusterScenario(hosts=hosts(), guests=guests(2), policy=STILL)
+    scenario = ClusterScenario(hosts=hosts(), guests=guests(2), policy=STILL, concurrent_migrations=2)
     one = run(
         ClusterScenario(hosts=hosts(), guests=guests(1), policy=STILL), traces([0.1] * 4), consolidation=MoveAll()
     )

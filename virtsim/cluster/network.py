@@ -71,6 +71,10 @@ class Topology:
 
         if source == target:
             return ()
+        common = sorted(self.graph[source].keys() & self.graph[target].keys())
+        if common and target not in self.graph[source]:
+            middle = common[crc32(f"{source}>{target}".encode()) % len(common)]
+            return (_link(source, middle), _link(middle, target))
         distance = nx.single_source_shortest_path_length(self.graph, target)
         seed = crc32(f"{source}>{target}".encode())
         node, links = source, []

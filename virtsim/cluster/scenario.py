@@ -236,6 +236,9 @@ class ClusterScenario(Spec, frozen=True, kw_only=True):
         Share of its speed that a guest loses while it is being copied.
     migration_cores : float
         Cores that a migration takes on each of the two hosts.
+    concurrent_migrations : int
+        Migrations that a host takes part in at once; more wait. One is what OpenStack Nova does by default
+        (max_concurrent_live_migrations).
     cpu_overcommit, memory_overcommit : float
         How much more than a host has may be reserved on it.
     network : Network
@@ -267,6 +270,7 @@ class ClusterScenario(Spec, frozen=True, kw_only=True):
     migration: Strategy = Strategy()
     migration_slowdown: Share = 0.1
     migration_cores: Annotated[float, Meta(ge=0, le=64)] = 0.1
+    concurrent_migrations: Count = 1
     cpu_overcommit: Annotated[float, Meta(ge=1, le=100)] = 1.0
     memory_overcommit: Annotated[float, Meta(ge=1, le=100)] = 1.0
     network: Network = Network()

@@ -79,6 +79,9 @@ class Simulation:
         self.moving: dict[int, tuple[int, int, simpy.Process]] = {}
         self.starting: dict[int, simpy.Process] = {}
         self.incoming: list[dict[int, None]] = [{} for _ in range(m)]
+        # Migrations that take part on each host, and those that wait for it.
+        self._busy = [0] * m
+        self._queue: list[deque[tuple[int, int, Event]]] = [deque() for _ in range(m)]
         self.moved_at = np.full(n, -(1 << 62), dtype=np.int64)
         self.ran_ns, self.lived_ns = np.zeros((2, n), dtype=np.int64)
         self._running_since: Integers = np.zeros(n, dtype=np.int64)
@@ -541,9 +544,11 @@ class Simulation:
             *self.topology.way(names[source], names[target]),
             f"{names[target]}:migrations",
         )
-        began, transfer, copying = self.env.now, None, False
+        began, transfer, copying, turn = self.env.now, None, False, Event(self.env)
         try:
             yield from self._when_on(target)
+            self._take_turn(source, target, turn)
+            yield turn
             expected = float(min(self._capacity[link] for link in way))
             moving = steps(
                 self.scenario.migration, int(self.guests.own_memory[guest]), self.guests.dirtying[guest], expected
@@ -576,14 +581,42 @@ class Simulation:
         except simpy.Interrupt:
             if transfer is not None and transfer.due_ns is not None:
                 self.links.withdraw(transfer)
+            self._end_turn(source, target, turn)
             self._end_move(guest, source, target, copying)
             return
         self._sync()
         if self.plant.host_of[guest] == source:
             self._hand_over(guest, target)
         self.sums["migration_s"] += (self.env.now - began) / NS_PER_S
+        self._end_turn(source, target, turn)
         self._end_move(guest, source, target, copying)
         self._maybe_stop(source)
+
+    def _take_turn(self, source: int, target: int, turn: Event) -> None:
+        """Let ``turn`` happen when both hosts have room for one more migration."""
+        for host in (source, target):
+            if self._busy[host] >= self.scenario.concurrent_migrations:
+                self._queue[host].append((source, target, turn))
+                return
+        self._busy[source] += 1
+        self._busy[target] += 1
+        turn.succeed()
+
+    def _end_turn(self, source: int, target: int, turn: Event) -> None:
+        """Give the turn back, and let the next ones have theirs; one that has not come yet is taken from the queue."""
+        if not turn.triggered:
+            for host in (source, target):
+                self._queue[host] = deque(entry for entry in self._queue[host] if entry[2] is not turn)
+            return
+        for host in (source, target):
+            self._busy[host] -= 1
+        for host in (source, target):
+            waiting, self._queue[host] = self._queue[host], deque()
+            while waiting:
+                if self._busy[host] >= self.scenario.concurrent_migrations:
+                    self._queue[host].extend(waiting)
+                    break
+                self._take_turn(*waiting.popleft())
 
     def _hand_over(self, guest: int, target: int) -> None:
         self.plant.detach(guest)
