@@ -230,3 +230,40 @@ def test_sigterm_ends_a_real_run_and_leaves_nothing(scenario):
     assert process.returncode == 128 + signal.SIGTERM
     assert (out, err) == (b"", b"")
     assert set(left_behind()) <= before
+
+
+def test_the_literature_needs_no_kernel(call, tmp_path):
+    result = call("validate", "--suite", "literature", "--json", "l.json")
+    assert result.code == 0
+    assert "predictions, median error" in result.out
+    data = json.loads((tmp_path / "l.json").read_text())
+    assert {"published", "predicted", "error", "use"} <= set(data["rows"][0])
+    assert all(0 <= row["median_error"] <= row["largest_error"] for row in data["summary"])
+
+
+def test_recorded_runs_are_judged_without_a_kernel(call, tmp_path):
+    """Runs of other scenarios than the suite's: every row says that none was recorded."""
+    from virtsim.experiment.folder import find_experiment
+
+    recorded = find_experiment("01-two-worlds").path / "observations" / "runs.jsonl.gz"
+    arguments = ("--suite", "smoke", "--host", "epyc-guest-linux-6.18", "--json", "v.json")
+    result = call("validate", *arguments, "--recorded", recorded)
+    assert result.code == 0
+    data = json.loads((tmp_path / "v.json").read_text())
+    assert set(data) == {"rows", "summary", "manifest"}
+    wanted = {"scenario", "metric", "role", "unit", "model", "model_low", "model_high", "real", "real_spread", "error"}
+    assert all(wanted | {"verdict", "margin"} <= set(row) for row in data["rows"])
+    assert {row["verdict"] for row in data["rows"]} == {"SKIPPED"}
+    assert "no recorded run" in result.err
+
+
+@pytest.mark.slow
+@pytest.mark.needs("container")
+def test_a_calibration_is_found_by_its_name(call, scenario, tmp_path):
+    result = call("calibrate", "--quick")
+    card = tmp_path / "config" / "virtsim" / "hosts" / "this.toml"
+    assert result.code == 0
+    assert str(card) in result.out
+    assert "mode_switch" in result.out
+    scenario.write_text(SCENARIO.replace('host = "epyc-guest-linux-6.18"\n', ""))
+    assert "has not been calibrated" not in call("run", scenario).err

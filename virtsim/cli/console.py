@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -71,8 +72,11 @@ def show_verdict(verdict: Any) -> Text:
 
 
 def write_json(path: str, data: Any) -> None:
-    """Write ``data`` to a file, whole or not at all, or to standard output if ``path`` is ``-``."""
-    text = json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    """Write ``data`` to a file, whole or not at all, or to standard output if ``path`` is ``-``.
+
+    What is not a finite number is written as null, which JSON has for it.
+    """
+    text = json.dumps(_finite(data), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     if path == "-":
         sys.stdout.write(text)
         return
@@ -83,6 +87,14 @@ def write_json(path: str, data: Any) -> None:
         os.replace(scratch, target)
     finally:
         scratch.unlink(missing_ok=True)
+
+
+def _finite(data: Any) -> Any:
+    if isinstance(data, Mapping):
+        return {key: _finite(value) for key, value in data.items()}
+    if isinstance(data, (list, tuple)):
+        return [_finite(value) for value in data]
+    return None if isinstance(data, float) and not math.isfinite(data) else data
 
 
 def check_target(option: str, path: str | Path | None) -> None:
