@@ -105,20 +105,21 @@ class Balancer:
 
     def _idle_sibling(self, target: int, previous: int, task: Task) -> int:
         """An idle CPU: the target, the previous one, or the next after the target, round all CPUs."""
+        idle = self.heart.idle_bits & task.cpu_bits
+        if not idle:
+            return target
         cpus = self.heart.cpus
         if is_idle(cpus[target]):
             return target
         if previous != target and is_idle(cpus[previous]):
             return previous
         target_cpu = cpus[target]
-        idle = self.heart.idle_bits & task.cpu_bits
-        if idle:
-            for bits in (idle & -target_cpu.bit, idle & (target_cpu.bit - 1)):
-                while bits:
-                    number = (bits & -bits).bit_length() - 1
-                    if is_idle(cpus[number]):
-                        return number
-                    bits &= bits - 1
+        for bits in (idle & -target_cpu.bit, idle & (target_cpu.bit - 1)):
+            while bits:
+                number = (bits & -bits).bit_length() - 1
+                if is_idle(cpus[number]):
+                    return number
+                bits &= bits - 1
         return target
 
     # -- loads --------------------------------------------------------------------------------------------------

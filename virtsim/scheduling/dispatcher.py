@@ -69,7 +69,7 @@ class Dispatcher(Hierarchy):
         """Decide who runs on a CPU now, switch if it is somebody else, and let them go on."""
         while True:
             previous = cpu.current
-            if previous is not None:
+            if previous is not None and cpu.account_ns < self.now_ns:
                 self._account(cpu)
             cpu.resched = False
             chosen = self._pick(cpu)
@@ -129,7 +129,8 @@ class Dispatcher(Hierarchy):
         """The running task goes on to its next instruction; the kernel takes no notice of that by itself."""
         task = cpu.current
         assert task is not None
-        self._follow_burst(cpu, task)
+        if cpu.burst_at_ns < self.now_ns:
+            self._follow_burst(cpu, task)
         if task.burst_ns > 0 or self.step(task):
             self._run_on(cpu, task)
             if not cpu.resched_pending and not cpu.tick_armed:
@@ -148,7 +149,9 @@ class Dispatcher(Hierarchy):
         task.state = RUNNABLE
         task.since_ns = self.now_ns
         if not task.delayed:
-            self._move(task, self.balancer.choose(task, waker_cpu, sync))
+            chosen = self.balancer.choose(task, waker_cpu, sync)
+            if chosen != task.cpu:
+                self._move(task, chosen)
         self._enqueue(task)
         cpu = self.cpus[task.cpu]
         if self.on_wakeup is not None:
@@ -167,17 +170,19 @@ class Dispatcher(Hierarchy):
         return 0 if timer else self._wake_ns
 
     def _move(self, task: Task, cpu: int) -> None:
-        if task.cpu != cpu:
-            task.migrations += 1
-            task.burst_ns += self.costs.migration_ns
-            task.cpu = cpu
+        task.migrations += 1
+        task.burst_ns += self.costs.migration_ns
+        task.cpu = cpu
 
     def _preempt(self, cpu: Cpu, task: Task) -> None:
         """Let a woken task preempt the running one if it is now the one that should run."""
         running = cpu.current
         if cpu.resched or running is None:
             return
-        mine, its = _siblings(task, running)
+        mine: Entity = task
+        its: Entity = running
+        if task.queue is not running.queue:
+            mine, its = _siblings(task, running)
         queue = mine.queue
         if queue is None or not mine.on_queue or queue is not its.queue:
             return

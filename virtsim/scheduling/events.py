@@ -7,6 +7,7 @@ on plain arrays. The order is total, so both give out the same events in the sam
 from __future__ import annotations
 
 from heapq import heapify, heappop, heappush
+from itertools import count
 from typing import Any
 
 # Kinds of events, in the order in which those of one instant are served.
@@ -38,7 +39,7 @@ class EventQueue:
         self.subject: Any = None
         self.version = 0
         self._heap: list[tuple[int, int, int, Any, int]] = []
-        self._sequence = 0
+        self._sequence = count()
         self._limit = _SHORTEST
 
     def __len__(self) -> int:
@@ -46,9 +47,9 @@ class EventQueue:
 
     def push(self, time_ns: int, kind: int, subject: Any, version: int) -> None:
         """Add an event."""
-        self._sequence += 1
-        heappush(self._heap, (time_ns, kind, self._sequence, subject, version))
-        if len(self._heap) > self._limit:
+        heap = self._heap
+        heappush(heap, (time_ns, kind, next(self._sequence), subject, version))
+        if len(heap) > self._limit:
             self._throw_out()
 
     def pop(self, until_ns: int) -> bool:

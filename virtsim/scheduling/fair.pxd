@@ -64,6 +64,7 @@ cdef class FairQueue:
     cpdef long long shortest_slice_ns(self) noexcept
     cdef void _count_slice(self, long long slice_ns)
     cdef void _forget_slice(self, long long slice_ns)
+    @cython.locals(limit=cython.longlong, lag=cython.longlong)
     cdef int keep_lag(self, Entity entity) except -1
     @cython.locals(product=int128, weight=int128)
     cpdef void place(self, Entity entity, bint initial=*)
@@ -73,8 +74,8 @@ cdef class FairQueue:
     cpdef void settle_delayed(self, Entity entity)
     cpdef void rejoin_delayed(self, Entity entity)
     cpdef void reweight(self, Entity entity, long long load)
+    @cython.locals(vprot=cython.longlong)
     cdef int take(self, Entity entity) except -1
-    cdef int put_back(self) except -1
     @cython.locals(product=int128, weight=int128, entity=Entity, current=Entity)
     cpdef Entity pick(self, bint protect=*)
 

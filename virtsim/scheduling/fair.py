@@ -199,7 +199,10 @@ class FairQueue:
             else:
                 low = middle + 1
         entities.insert(low, entity)
-        self._count_slice(entity.slice_ns)
+        if entity.slice_ns == self.shortest_ns and self.shortest_count:
+            self.shortest_count += 1
+        else:
+            self._count_slice(entity.slice_ns)
         self.sum_product += entity.vruntime * entity.weight
         self.sum_weight += entity.weight
 
@@ -217,7 +220,10 @@ class FairQueue:
         while entities[low] is not entity:
             low += 1
         del entities[low]
-        self._forget_slice(entity.slice_ns)
+        if entity.slice_ns == self.shortest_ns and self.shortest_count > 1:
+            self.shortest_count -= 1
+        else:
+            self._forget_slice(entity.slice_ns)
         self.sum_product -= entity.vruntime * entity.weight
         self.sum_weight -= entity.weight
 
@@ -257,7 +263,10 @@ class FairQueue:
 
     def keep_lag(self, entity: Entity) -> None:
         """Note the virtual lag, bounded by two slices or a tick, whichever is longer."""
-        limit = entity.virtual(max(2 * entity.slice_ns, self.tick_ns))
+        limit = 2 * entity.slice_ns
+        if limit < self.tick_ns:
+            limit = self.tick_ns
+        limit = (limit * entity.factor) >> entity.shift
         lag = self.mean() - entity.vruntime
         if lag > limit:
             lag = limit
@@ -368,17 +377,11 @@ class FairQueue:
         if entity.on_queue:
             self.remove(entity)
         self.current = entity
-        shortest = min(self.shortest_slice_ns(), entity.slice_ns)
         entity.vprot = entity.deadline
-        if shortest != entity.slice_ns:
-            entity.vprot = min(entity.deadline, entity.vruntime + entity.virtual(shortest))
-
-    def put_back(self) -> None:
-        """The running entity waits again, if it is still on the queue."""
-        entity = self.current
-        self.current = None
-        if entity is not None and entity.on_queue:
-            self.insert(entity)
+        if self.shortest_count and self.shortest_ns < entity.slice_ns:
+            vprot = entity.vruntime + entity.virtual(self.shortest_ns)
+            if vprot < entity.vprot:
+                entity.vprot = vprot
 
     def pick(self, protect: bool = True) -> Entity | None:
         """The eligible entity with the earliest deadline; the running one while it is protected."""

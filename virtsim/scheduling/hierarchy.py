@@ -126,8 +126,7 @@ class Hierarchy:
                 self._settle(entity)
                 queue = cpu.root
             elif entity.owned is None:
-                assert isinstance(entity, Task)
-                return entity
+                return entity  # type: ignore[return-value] # what owns no queue is a task
             else:
                 queue = entity.owned
 
@@ -143,7 +142,9 @@ class Hierarchy:
             queue = entity.queue
             assert queue is not None
             if queue.current is entity:
-                queue.put_back()
+                queue.current = None
+                if entity.on_queue:
+                    queue.insert(entity)
             entity = entity.parent
 
     def _take(self, task: Task) -> None:
@@ -151,7 +152,10 @@ class Hierarchy:
         task.state = RUNNING
         task.run_delay_ns += self.now_ns - task.since_ns
         task.burst_ns += self._switch_ns
-        self._take_from(task)
+        if task.parent is None and task.queue is not None:
+            task.queue.take(task)
+        else:
+            self._take_from(task)
 
     def _take_from(self, entity: Entity) -> None:
         if entity.parent is not None:
@@ -162,11 +166,12 @@ class Hierarchy:
     def _enqueue(self, task: Task, initial: bool = False) -> None:
         """Make a task runnable on ``task.cpu``; groups that were empty there join as well."""
         cpu = self.cpus[task.cpu]
-        if cpu.current is not None:
+        if cpu.current is not None and cpu.account_ns < self.now_ns:
             self._account(cpu)
         home = task.group.queues[task.cpu]
         task.queue, task.parent = home, home.entity
-        self.balancer.follow(home)
+        if home.entity is not None:
+            self.balancer.follow(home)
         if task.load_average is not None:
             task.load_average.update(task.weight if task.on_queue else 0, self.now_ns)
         entity: Entity | None = task
@@ -192,7 +197,8 @@ class Hierarchy:
             if queue.throttled:
                 return
             entity = entity.parent
-        self._update_shares(task)
+        if task.parent is not None:
+            self._update_shares(task)
 
     def _check_runtime(self, queue: FairQueue) -> None:
         """A queue that was empty gets runtime before it runs, or is throttled at once."""
@@ -204,7 +210,8 @@ class Hierarchy:
 
         One that goes to sleep while it owes service stays on its queue, delayed, until it is eligible.
         """
-        self.balancer.follow(task.queue)
+        if task.parent is not None:
+            self.balancer.follow(task.queue)
         if task.load_average is not None:
             task.load_average.update(task.weight, self.now_ns)
         entity: Entity | None = task
@@ -225,7 +232,8 @@ class Hierarchy:
             if queue.throttled:
                 return
             entity = entity.parent
-        self._update_shares(task)
+        if task.parent is not None:
+            self._update_shares(task)
 
     def _leave(self, queue: FairQueue, entity: Entity, asleep: bool) -> None:
         queue.leave(entity, asleep)

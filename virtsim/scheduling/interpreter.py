@@ -82,8 +82,6 @@ class Interpreter(Dispatcher):
                 task.burst_ns += a
                 if task.burst_ns > 0:
                     return True
-            elif code == _COUNT:
-                task.operations[a] = task.operations.get(a, 0) + b
             elif code == _LOOP_END:
                 if slots[b] == 0:
                     task.pc = a
@@ -91,6 +89,18 @@ class Interpreter(Dispatcher):
                     slots[b] -= 1
                     if slots[b] > 0:
                         task.pc = a
+            elif code == _COUNT:
+                task.operations[a] = task.operations.get(a, 0) + b
+            elif code == _SLEEP:
+                self._sleep_until(task, now + a)
+                return False
+            elif code == _PERIODIC_WAIT:
+                slots[b] += a
+                if slots[b] > now:
+                    self._sleep_until(task, slots[b])
+                    return False
+            elif code == _RECORD_SINCE:
+                self._record(task, a, now - slots[b])
             elif code == _POST or code == _POST_SYNC:  # noqa: SIM109 (two C comparisons)
                 self.semaphores[a] += 1
                 if self.waiters[a] and self.semaphores[a] >= self.wake_at[a]:
@@ -111,9 +121,6 @@ class Interpreter(Dispatcher):
                 task.burst_ns += sampler.sample_ns()
                 if task.burst_ns > 0:
                     return True
-            elif code == _SLEEP:
-                self._sleep_until(task, now + a)
-                return False
             elif code == _SLEEP_DRAWN:
                 sampler = program.samplers[a]
                 self._sleep_until(task, now + sampler.sample_ns())
@@ -122,13 +129,6 @@ class Interpreter(Dispatcher):
                 slots[b] = a
             elif code == _PERIODIC_BEGIN:
                 slots[b] = task.start_ns if a else now
-            elif code == _PERIODIC_WAIT:
-                slots[b] += a
-                if slots[b] > now:
-                    self._sleep_until(task, slots[b])
-                    return False
-            elif code == _RECORD_SINCE:
-                self._record(task, a, now - slots[b])
             elif code == _LOCK:
                 if not self._lock(task, a):
                     task.pc = pc
