@@ -121,7 +121,7 @@ class DynamicConsolidation:
         overload: OverloadDetector | None = None,
         selection: Selection | None = None,
         underload: float = 0.6,
-        patience: int = 10,
+        patience: int = 4,
     ) -> None:
         if not 0 <= underload <= 1:
             raise SpecError("underload", f"must lie between 0 and 1, not {underload!r}")
@@ -162,9 +162,13 @@ class DynamicConsolidation:
     def _fires(self, plan: _Plan, host: int) -> bool:
         return bool(self.overload.overloaded(plan.history(np.array([host])))[0])
 
-    def _place(self, plan: _Plan, guests: list[int], allowed: Mask, random: np.random.Generator) -> list[Move]:
-        """Place as many as possible so that no target would be overloaded; what would overload it is tried again
-        elsewhere."""
+    def _place(
+        self, plan: _Plan, guests: list[int], allowed: Mask, random: np.random.Generator, whole: bool = False
+    ) -> list[Move]:
+        """Place guests so that no target would be overloaded; who would overload it is tried again elsewhere.
+
+        As many as possible; with ``whole``, no more are tried once one has no place.
+        """
         moves: list[Move] = []
         open_hosts = allowed & plan.situation.hosts.available
         waiting = list(guests)
@@ -174,6 +178,8 @@ class DynamicConsolidation:
             answer = check_answer(
                 self.placement.place(table, hosts, random), table, hosts, type(self.placement).__name__
             )
+            if whole and (answer < 0).any():
+                return moves
             again: list[int] = []
             order = sorted(range(len(waiting)), key=lambda i: -plan.situation.demand[waiting[i]])
             for i in order:
@@ -212,7 +218,7 @@ class DynamicConsolidation:
                 continue
             for guest in guests:
                 plan.take_away(guest)
-            placed = self._place(plan, guests, targets, random)
+            placed = self._place(plan, guests, targets, random, whole=True)
             if len(placed) == len(guests):
                 emptied[host] = True
                 moves += placed

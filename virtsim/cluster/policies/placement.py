@@ -181,8 +181,10 @@ def watts_at(watts: Floats, load: Floats) -> Floats:
     """Power of hosts with these curves at these loads (0 to 1), W."""
     tenths = np.clip(load, 0.0, 1.0) * 10
     low = np.minimum(tenths.astype(np.int64), 9)
-    row = np.arange(len(watts))
-    power: Floats = watts[row, low] + (watts[row, low + 1] - watts[row, low]) * (tenths - low)
+    at = low + np.arange(0, watts.size, watts.shape[1])
+    points = watts.ravel()
+    power: Floats = points.take(at)
+    power += (points.take(at + 1) - power) * (tenths - low)
     return power
 
 
@@ -208,8 +210,7 @@ class PowerAwareBestFitDecreasing(OneByOne):
         hosts = book.hosts
         capacity = hosts.capacity[:, CPU]
         load = 1 - book.free[:, CPU] / capacity
-        before = np.where(book.opened, watts_at(hosts.watts, load), 0.0)
-        return watts_at(hosts.watts, load + need[CPU] / capacity) - before
+        return watts_at(hosts.watts, load + need[CPU] / capacity) - book.watts(load)
 
 
 @PLACEMENTS.register("dot-product")

@@ -172,11 +172,12 @@ class Book:
     def __init__(self, hosts: Hosts) -> None:
         self.hosts = hosts
         self.free = hosts.free
+        self._changed = -1
         self.slack = hosts.capacity * _ROUNDING
         self.opened = hosts.running.copy()
         self._apart = [set(words) for words in hosts.apart]
         self._together = [set(words) for words in hosts.together]
-        self._any_apart = any(self._apart)
+        self._watts: Floats | None = None
 
     def fits(self, guests: Guests, i: int) -> Mask:
         """Hosts that may take guest ``i`` now."""
@@ -197,10 +198,23 @@ class Book:
             return None
         return np.array([word in words for words in self._together], dtype=bool)
 
+    def watts(self, load: Floats) -> Floats:
+        """Power of all hosts at their present ``load``, W; kept, and found anew only where a guest was put."""
+        from virtsim.cluster.policies.placement import watts_at
+
+        if self._watts is None:
+            self._watts = np.where(self.opened, watts_at(self.hosts.watts, load), 0.0)
+        elif self._changed >= 0:
+            one = slice(self._changed, self._changed + 1)
+            self._watts[one] = watts_at(self.hosts.watts[one], load[one])
+        self._changed = -1
+        return self._watts
+
     def put(self, guests: Guests, i: int, host: int) -> None:
         """Place guest ``i``."""
         self.free[host] -= guests.need[i]
         self.opened[host] = True
+        self._changed = host
         if guests.apart[i]:
             self._apart[host].add(guests.apart[i])
         if guests.together[i]:
