@@ -1,0 +1,95 @@
+"""``virtsim cluster`` as users call it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from virtsim.cli.cluster import app
+from virtsim.cluster import ClusterRun
+
+RUNNER = CliRunner()
+DATA = Path(__file__).parent.parent.parent / "data" / "planetlab.npz"
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Path:
+    """A day of forty quiet machines."""
+    numbers = np.random.Generator(np.random.PCG64(1))
+    np.savez(tmp_path / "small.npz", u20200101=numbers.integers(1, 40, (40, 288)).astype(np.uint8))
+    return tmp_path / "small.npz"
+
+
+@pytest.mark.parametrize("rules", ["virtsim", "cloudsim-3.0.3"])
+def test_totals_are_printed_and_written(small: Path, tmp_path: Path, rules: str) -> None:
+    arguments = ["run", "--traces", str(small), "--day", "20200101", "--rules", rules, "--hosts", "40"]
+    result = RUNNER.invoke(app, [*arguments, "--json", str(tmp_path / "o.json"), "--save", str(tmp_path / "r.json")])
+    assert result.exit_code == 0, result.output
+    assert "energy_kwh" in result.output
+    assert "kWh" in result.output
+    totals = json.loads((tmp_path / "o.json").read_text())
+    assert {"energy_kwh", "migrations", "slatah", "pdm", "slav", "shutdowns"} <= set(totals)
+    assert ClusterRun.load(tmp_path / "r.json").totals == totals
+
+
+@pytest.mark.skipif(not DATA.is_file(), reason="the traces are data beside the package, not in it")
+def test_the_reference_day(tmp_path: Path) -> None:
+    arguments = ["run", "--traces", str(DATA), "--day", "20110306", "--policy", "lr-mmt", "--rules", "cloudsim-3.0.3"]
+    result = RUNNER.invoke(app, [*arguments, "--json", str(tmp_path / "o.json")])
+    assert result.exit_code == 0, result.output
+    totals = json.loads((tmp_path / "o.json").read_text())
+    assert round(totals["energy_kwh"], 6) == 123.284186
+    assert totals["migrations"] == 20878
+    assert totals["shutdowns"] == 4018
+
+
+def test_a_scenario_file(tmp_path: Path) -> None:
+    (tmp_path / "c.toml").write_text(
+        """
+duration = "2h"
+[[hosts]]
+name = "h"
+count = 4
+cores = 4
+core_mips = 2000.0
+memory = "16GiB"
+power = "ibm-x3250-x3470"
+[[guests]]
+name = "g"
+count = 8
+core_mips = 2000.0
+memory = "1GiB"
+stack = "kvm"
+"""
+    )
+    result = RUNNER.invoke(app, ["run", str(tmp_path / "c.toml")])
+    assert result.exit_code == 0, result.output
+    assert "4 hosts, 8 guests" in result.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["run"], "give either a scenario file or --traces"),
+        (["run", "--traces", "none.npz", "--day", "1"], "none.npz: the traces cannot be read"),
+        (["run", "none.toml"], "none.toml: the file cannot be read"),
+    ],
+)
+def test_errors_are_one_line(arguments: list[str], said: str) -> None:
+    result = RUNNER.invoke(app, arguments)
+    assert result.exit_code == 2
+    assert said in result.output
+    assert "Traceback" not in result.output
+
+
+def test_unknown_days_and_policies(small: Path) -> None:
+    result = RUNNER.invoke(app, ["run", "--traces", str(small), "--day", "20200102"])
+    assert result.exit_code == 2
+    assert "days in it: 20200101" in result.output
+    result = RUNNER.invoke(app, ["run", "--traces", str(small), "--day", "20200101", "--policy", "zz"])
+    assert result.exit_code == 2
+    assert "is no policy of the reference rules" in result.output
