@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from enum import IntEnum
-
 import numpy as np
 
 from virtsim.cluster.fleet import GuestFleet, HostFleet
@@ -15,8 +13,8 @@ from virtsim.core.units import NS_PER_S
 _ROUNDING = 1e-9
 
 
-class HostState(IntEnum):
-    """States of a host."""
+class HostState:
+    """States of a host: plain numbers, as arrays hold them."""
 
     ON = 0
     ASLEEP = 1
@@ -57,12 +55,14 @@ class Plant:
         self.migration_mips = np.zeros(m)
         self._since: Integers = np.zeros(m, dtype=np.int64)
         self._dirty: set[int] = set()
-        self.watts = np.zeros(m)
-        self._asked, self._migrating, self._stolen, self._paging = np.zeros((4, n))
-        self._short, self._active = np.zeros((2, m), dtype=bool)
         self.load = np.zeros(m)
-        self.energy_j, self.transition_j, self.on_s, self.active_s, self.short_s = np.zeros((5, m))
-        self.work_asked, self.work_migrating, self.work_stolen, self.work_paging = np.zeros((4, n))
+        # What grows with time, and how fast: a row each, so that a host is settled in a few operations.
+        self._host_rates, self._host_sums = np.zeros((2, 5, m))
+        self.watts, self._transition, self._on, self._active, self._short = self._host_rates
+        self.energy_j, self.transition_j, self.on_s, self.active_s, self.short_s = self._host_sums
+        self._guest_rates, self._guest_sums = np.zeros((2, 4, n))
+        self._asked, self._migrating, self._stolen, self._paging = self._guest_rates
+        self.work_asked, self.work_migrating, self.work_stolen, self.work_paging = self._guest_sums
         self.refresh_all()
 
     # -- counting -----------------------------------------------------------------------------------------
@@ -97,18 +97,9 @@ class Plant:
         passed = (self.now - self._since[hosts]) / NS_PER_S
         if not passed.any():
             return
-        joules = self.watts[hosts] * passed
-        self.energy_j[hosts] += joules
-        state = self.state[hosts]
-        self.transition_j[hosts] += joules * ((state == HostState.WAKING) | (state == HostState.STOPPING))
-        self.on_s[hosts] += passed * (state == HostState.ON)
-        self.active_s[hosts] += passed * self._active[hosts]
-        self.short_s[hosts] += passed * self._short[hosts]
+        self._host_sums[:, hosts] += self._host_rates[:, hosts] * passed
         passed = (self.now - self._since[self.host_of[guests]]) / NS_PER_S
-        self.work_asked[guests] += self._asked[guests] * passed
-        self.work_migrating[guests] += self._migrating[guests] * passed
-        self.work_stolen[guests] += self._stolen[guests] * passed
-        self.work_paging[guests] += self._paging[guests] * passed
+        self._guest_sums[:, guests] += self._guest_rates[:, guests] * passed
         self._since[hosts] = self.now
 
     # -- shares -------------------------------------------------------------------------------------------
@@ -144,7 +135,10 @@ class Plant:
         self._active[hosts] = on & (np.bincount(place, minlength=len(hosts)) > 0)
         used = np.bincount(place, given, minlength=len(hosts)) + self.migration_mips[hosts]
         self.load[hosts] = np.minimum(used / self.hosts.capacity[hosts, CPU], 1.0)
-        self.watts[hosts] = self._power(hosts)
+        self.watts[hosts] = watts = self._power(hosts)
+        state = self.state[hosts]
+        self._transition[hosts] = watts * ((state == HostState.WAKING) | (state == HostState.STOPPING))
+        self._on[hosts] = on
 
     def _power(self, hosts: Integers) -> Floats:
         state, fleet = self.state[hosts], self.hosts
@@ -182,7 +176,7 @@ class Plant:
         del self.on[host][guest]
         self.host_of[guest] = -1
 
-    def set_state(self, host: int, state: HostState) -> None:
+    def set_state(self, host: int, state: int) -> None:
         """Change the state of a host."""
         self.touch(host)
         self.state[host] = state

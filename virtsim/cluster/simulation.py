@@ -161,7 +161,8 @@ class Simulation:
             self._images.add((host, self.guests.image[guest][0]))
             self.plant.attach(guest, host)
             self._set_running(guest, True)
-        idle = HostState[{"asleep": "ASLEEP", "off": "OFF", "on": "ON"}[self.scenario.policy.idle_hosts]]
+        states = {"asleep": HostState.ASLEEP, "off": HostState.OFF, "on": HostState.ON}
+        idle = states[self.scenario.policy.idle_hosts]
         empty = np.flatnonzero(self.plant.state != HostState.ON)
         self.plant.state[empty] = idle
         self.plant.state[empty[: self.scenario.policy.spare]] = HostState.ON

@@ -1,8 +1,8 @@
 """Placement with a proof: the fewest hosts, or the closest that time allows, and a bound.
 
 Which solver: HiGHS and OR-Tools CP-SAT were given the same open instances (``tests/bench/bench_exact.py``; 5 s each,
-two a class and size): HiGHS proved 15 of 24, CP-SAT 16; CP-SAT was ahead on small uniform guests, HiGHS on guests of few
-memory sizes, as PlanetLab's are. HiGHS is the default: it needs SciPy only.
+two a class and size): HiGHS proved 15 of 24, CP-SAT 16. CP-SAT was ahead on small uniform guests, HiGHS on guests of
+few memory sizes, as PlanetLab's are. HiGHS is the default: it needs SciPy only.
 """
 
 from __future__ import annotations
