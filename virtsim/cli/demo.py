@@ -13,6 +13,7 @@ import typer
 
 from virtsim.cli.console import note, say, show_table
 from virtsim.cli.options import Seed
+from virtsim.core.errors import SpecError
 
 if TYPE_CHECKING:
     from virtsim.backends import Capability
@@ -33,6 +34,10 @@ def demo(
     from virtsim.backends import doctor
     from virtsim.experiment.folder import find_experiment, run_experiment
 
+    try:
+        experiment = find_experiment(EXPERIMENT)
+    except SpecError:
+        raise SpecError("demo", "its experiment is not here; run it in a checkout of virtsim: make demo") from None
     begin = time.monotonic()
     found = doctor()
     container = next(capability for capability in found if capability.name == "container")
@@ -44,7 +49,6 @@ def demo(
     else:
         why = "as you asked" if container.present else f"because of this machine: {container.why}"
         say(f"This replays recorded observations, {why}; nothing is run on this kernel.")
-    experiment = find_experiment(EXPERIMENT)
     out.mkdir(parents=True, exist_ok=True)
     _show_doctor(found)
     if live:
