@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import subprocess
 import time
@@ -16,12 +15,11 @@ from virtsim.backends.cgroups import Cgroups
 from virtsim.backends.hierarchies import find_cgroups
 from virtsim.backends.journal import Entry, left_behind
 from virtsim.core.errors import BackendError, BackendUnavailable
+from virtsim.core.variant import WHY_INTERPRETED
 
 #: Namespaces of every container; the others are an option of its isolation.
 NAMESPACES = ("mount", "pid", "uts", "ipc", "net", "cgroup")
 OPTIONAL_NAMESPACES = ("user", "time")
-#: Module that is compiled where a C compiler was found at install, as a file with this ending.
-_HEART = "virtsim.scheduling.heart"
 _PROBE_S = 0.5
 
 
@@ -186,17 +184,11 @@ def _privileges() -> Capability:
 
 
 def _heart() -> Capability:
-    """Whether the scheduler heart of the models is compiled; looked up by name, not imported."""
-    try:
-        found = importlib.util.find_spec(_HEART)
-    except ImportError:
-        found = None
-    origin = found.origin or "" if found is not None else ""
-    present = origin.endswith((".so", ".pyd"))
-    fix = (
-        "" if present else "install a C compiler and Cython, then reinstall virtsim; results are the same, only slower"
-    )
-    return Capability("compiled heart", present, origin or "not found", fix)
+    """Whether the scheduler heart of the models runs compiled."""
+    if not WHY_INTERPRETED:
+        return Capability("compiled heart", True, "compiled from the sources that are there")
+    fix = "install a C compiler, then reinstall virtsim; results are the same, only slower"
+    return Capability("compiled heart", False, f"interpreted: {WHY_INTERPRETED}", fix)
 
 
 def _quiet() -> Capability:

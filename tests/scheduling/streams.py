@@ -1,0 +1,162 @@
+"""Everything a heart does on a workload, as plain data, for comparing its two forms.
+
+Run as a program it is the interpreted form: it answers workloads that come in with what happened.
+"""
+
+from __future__ import annotations
+
+import pickle
+import sys
+from dataclasses import dataclass
+
+from tests.scheduling.conftest import MS, add
+from tests.scheduling.test_laws import Plan, build
+from virtsim.scheduling.bandwidth import Bandwidth
+from virtsim.scheduling.program import Code, Program, Sampler
+from virtsim.scheduling.settings import SchedulingCosts
+from virtsim.scheduling.weight import group_load, nice_load
+from virtsim.workload.draw import Draw
+
+COSTS = SchedulingCosts(
+    switch_ns=1500,
+    wake_ns=400,
+    wake_remote_ns=700,
+    idle_exit_ns=9000,
+    preempt_remote_ns=2000,
+    migration_ns=5000,
+    tick_ns=900,
+    timer_latency_ns=(1, 500, 900, 40_000),
+    timer_idle_ns=333,
+    stolen_share=0.01,
+)
+DRAWS = (
+    "exponential(1ms)",
+    "uniform(1ms, 3ms)",
+    "lognormal(1ms, 0.5)",
+    "pareto(1ms, 2.5)",
+    "hyperexponential(1ms, 2)",
+    "empirical(1ms, 2ms, 7ms)",
+)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A workload: plans as in the laws, and pairs of tasks that do what plans do not."""
+
+    cpus: int
+    plans: list[Plan]
+    pairs: list[tuple[str, int, int]]
+    quota: bool
+    costs: bool
+    weight: int
+    span_ns: int
+
+
+def happenings(case: Case) -> list[object]:
+    """Event streams and records of a case."""
+    heart = build(case.cpus, case.plans, case.quota, COSTS if case.costs else None)
+    seen: list[object] = []
+    heart.on_switch = lambda time, cpu, old, new: seen.append((time, cpu, old and old.name, new and new.name))
+    heart.on_wakeup = lambda time, cpu, task: seen.append((time, cpu, task.name))
+    heart.on_throttle = lambda since, until, cpu, group: seen.append((since, until, cpu, group.name))
+    limited = Bandwidth(case.weight * MS // 50 + MS, 25 * MS, MS, 5 * MS, 2 * MS)
+    heart.add_group("limited", heart.groups[-1], group_load(case.weight), heart.root.cpus, limited)
+    for number, (kind, run_ns, group) in enumerate(case.pairs):
+        for name, program in enumerate(PAIRS[kind](heart, run_ns)):
+            nice = run_ns % 40 - 20
+            task = add(heart, f"{kind}{number}.{name}", program, group=heart.groups[group], load=nice_load(nice))
+            task.batch, task.idle_policy = run_ns % 5 == 0, run_ns % 7 == 0
+            if run_ns % 3 == 0:
+                task.slice_ns, task.custom_slice = 100_000 + run_ns % (9 * MS), True
+    for part in range(1, 5):
+        heart.advance(case.span_ns * part // 4)
+    seen += [_task(task) for task in heart.tasks]
+    seen += [(group.name, group.cpu_time_ns, group.load, group.load_average) for group in heart.groups]
+    seen += [_bandwidth(group.bandwidth) for group in heart.groups if group.bandwidth is not None]
+    seen += [(cpu.idle_ns, cpu.stolen_ns, cpu.switches) for cpu in heart.cpus]
+    seen += [(heart.now_ns, heart.next_event_ns(), len(heart.events) < 5000)]
+    return seen
+
+
+def _task(task):
+    counted = (task.cpu_time_ns, task.children_ns, task.run_delay_ns, task.voluntary, task.involuntary, task.migrations)
+    fair = (task.vruntime, task.deadline, task.vprot, task.vlag, task.weight, task.slice_ns, task.delayed)
+    histograms = [(k, h.count, h.sum_ns, h.min_ns, h.max_ns, h.buckets) for k, h in task.histograms.items()]
+    return task.name, task.state, task.cpu, task.pc, task.burst_ns, counted, fair, task.operations, histograms
+
+
+def _bandwidth(bandwidth):
+    counted = (bandwidth.periods, bandwidth.throttled_periods, bandwidth.bursts)
+    return counted, bandwidth.throttled_time_ns, bandwidth.burst_time_ns, bandwidth.runtime_ns, len(bandwidth.throttled)
+
+
+def _loop(*instructions: tuple[Code, int, int]) -> Program:
+    program = Program()
+    counter = program.slot()
+    program.emit(Code.LOOP_BEGIN, 0, counter)
+    top = len(program.codes)
+    for instruction in instructions:
+        program.emit(*instruction)
+    program.emit(Code.LOOP_END, top, counter)
+    return program
+
+
+def _lock(heart, run_ns):
+    lock = heart.add_lock()
+    return [
+        _loop((Code.LOCK, lock, 100), (Code.CPU, ns, 0), (Code.UNLOCK, lock, 100), (Code.CPU, 70_000, 0))
+        for ns in (run_ns, run_ns // 2)
+    ]
+
+
+def _pipe(heart, run_ns):
+    space, data = heart.add_semaphore(4, wake_at=2), heart.add_semaphore()
+    post = Code.POST_SYNC if run_ns % 2 else Code.POST
+    writer = _loop((Code.WAIT, space, 0), (Code.CPU, run_ns // 9 + 1, 0), (post, data, 50), (Code.COUNT, 3, 1))
+    reader = _loop((Code.WAIT, data, 30), (Code.CPU, run_ns // 5 + 1, 0), (Code.POST_SYNC, space, 50))
+    return [writer, reader]
+
+
+def _drawn(heart, run_ns):
+    programs = []
+    for offset in (0, 1):
+        program = _loop((Code.CPU_DRAWN, 0, 0), (Code.COUNT, 3, 2), (Code.SLEEP_DRAWN, 1, 0))
+        draw = Draw.parse(DRAWS[(run_ns + offset) % len(DRAWS)])
+        program.samplers = [Sampler(draw, run_ns, 1.25), Sampler(Draw.parse("exponential(2ms)"), run_ns + 1)]
+        programs.append(program)
+    return programs
+
+
+def _fork(heart, run_ns):
+    child = Program()
+    child.emit(Code.CPU, run_ns)
+    child.emit(Code.EXIT)
+    parent = _loop((Code.CPU, 9_000, 0), (Code.FORK_WAIT, 0, 0))
+    parent.children.append(child)
+    return [parent]
+
+
+def _hog(heart, run_ns):
+    return [_loop((Code.CPU, 10**14, 0))]
+
+
+PAIRS = {"lock": _lock, "pipe": _pipe, "drawn": _drawn, "fork": _fork, "hog": _hog}
+
+
+def main() -> None:
+    """Answer pickled cases on the standard input until it ends."""
+    from virtsim.core.variant import WHY_INTERPRETED
+
+    pickle.dump(WHY_INTERPRETED, sys.stdout.buffer)
+    sys.stdout.buffer.flush()
+    while True:
+        try:
+            case = pickle.load(sys.stdin.buffer)
+        except EOFError:
+            return
+        pickle.dump(happenings(case), sys.stdout.buffer)
+        sys.stdout.buffer.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,161 @@
+"""The heart does the same compiled and interpreted, to the bit, on workloads that Hypothesis makes."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import virtsim.scheduling
+from tests.scheduling.conftest import MS
+from tests.scheduling.streams import PAIRS, Case, happenings
+from tests.scheduling.test_laws import Plan, plans
+from virtsim.core import variant
+from virtsim.scheduling.events import BURST_END, CALL, TICK, TIMER, EventQueue
+
+compiled = pytest.mark.needs("compiled heart")
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def interpreted():
+    """Have the interpreted heart, in a process of its own, work through a case."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.scheduling.streams"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        cwd=ROOT,
+        env=os.environ | {variant.ENVIRONMENT: "1"},
+    )
+    assert pickle.load(process.stdout) == f"{variant.ENVIRONMENT} is set"
+
+    def work(case: Case) -> list[object]:
+        pickle.dump(case, process.stdin)
+        process.stdin.flush()
+        return pickle.load(process.stdout)
+
+    yield work
+    process.communicate(timeout=30)
+
+
+def cases() -> st.SearchStrategy[Case]:
+    pair = st.tuples(st.sampled_from(sorted(PAIRS)), st.integers(50_000, 3 * MS), st.integers(0, 4))
+    return st.integers(1, 4).flatmap(
+        lambda cpus: st.builds(
+            Case,
+            cpus=st.just(cpus),
+            plans=plans(cpus),
+            pairs=st.lists(pair, max_size=4),
+            quota=st.booleans(),
+            costs=st.booleans(),
+            weight=st.integers(1, 1000),
+            span_ns=st.just(200 * MS),
+        )
+    )
+
+
+@compiled
+@settings(max_examples=300)
+@given(case=cases())
+def test_both_forms_give_the_same_event_streams_and_records(case, interpreted):
+    assert happenings(case) == interpreted(case)
+
+
+@compiled
+@pytest.mark.parametrize("nice", [19, -20])
+def test_a_day_of_virtual_time_does_not_overflow(nice, interpreted):
+    """A hog of the lightest or the heaviest weight, for as long as a scenario may be, with another now and then."""
+    hog = ("hog", 1000 + nice + 20, 3)
+    job = Plan("job", 50, 400_000_000, 0, 2, frozenset({0}))
+    case = Case(1, [job], [hog], False, False, 1, 24 * 3600 * 10**9)
+    assert happenings(case) == interpreted(case)
+
+
+@compiled
+def test_all_of_the_heart_is_compiled():
+    for name in variant.sources(ROOT / "virtsim"):
+        module = importlib.import_module(name)
+        assert module.__file__.endswith((".so", ".pyd")), name
+
+
+def test_the_heart_is_interpreted_where_the_environment_says_so():
+    code = "import virtsim.scheduling.heart as h, virtsim.core.streams as s; print(h.__file__, s.__file__)"
+    environment = os.environ | {variant.ENVIRONMENT: "1"}
+    found = subprocess.run([sys.executable, "-c", code], env=environment, cwd=ROOT, capture_output=True, check=True)
+    assert [path[-3:] for path in found.stdout.decode().split()] == [".py", ".py"]
+
+
+def test_a_changed_source_is_noticed(tmp_path):
+    for folder in variant.FOLDERS:
+        (tmp_path / folder).mkdir()
+    file = tmp_path / "core" / "a.pxd"
+    file.write_text("cdef int x\n")
+    file.with_suffix(".py").write_text("x = 1\n")
+    before = variant.digest(tmp_path)
+    assert variant.sources(tmp_path) == {"virtsim.core.a": file.with_suffix(".py")}
+    file.with_suffix(".py").write_text("x = 2\n")
+    assert variant.digest(tmp_path) != before
+
+
+def _event_queues():
+    """The queue as it runs here, and the one on heapq."""
+    file = Path(virtsim.scheduling.__file__).with_name("events.py")
+    spec = importlib.util.spec_from_file_location("events_interpreted", file)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return EventQueue(), module.EventQueue()
+
+
+_PUSH = st.tuples(st.integers(0, 40), st.sampled_from([BURST_END, TIMER, TICK, CALL]), st.integers(0, 2))
+
+
+@settings(max_examples=200)
+@given(st.lists(st.one_of(_PUSH, st.integers(0, 50)), max_size=200))
+def test_events_come_by_time_kind_and_age(steps):
+    """Pairs and triples are pushed, numbers are popped up to; both queues agree with a sorted list."""
+    subject = SimpleNamespace(version=1)
+    queues = _event_queues()
+    model: list[tuple[int, int, int]] = []
+    for number, step in enumerate(steps):
+        if isinstance(step, tuple):
+            time_ns, kind, version = step
+            model.append((time_ns, kind, number))
+            for queue in queues:
+                queue.push(time_ns, kind, (subject, number), version)
+            continue
+        model.sort()
+        due = bool(model) and model[0][0] <= step
+        for queue in queues:
+            assert queue.pop(step) is due
+            if due:
+                assert (queue.time_ns, queue.kind, queue.subject[1]) == model[0]
+        if due:
+            del model[0]
+    assert [len(queue) for queue in queues] == [len(model)] * 2
+    assert [queue.next_ns() for queue in queues] == [min(model)[0] if model else None] * 2
+
+
+def test_void_events_do_not_pile_up():
+    queues = _event_queues()
+    subject = SimpleNamespace(version=0)
+    for number in range(100_000):
+        subject.version = number
+        for queue in queues:
+            queue.push(10**15 + number % 7, BURST_END, subject, number)
+            if number % 100 == 0:
+                queue.push(10**15, TICK, number, 0)
+    for queue in queues:
+        assert len(queue) < 3 * 1024
+        ticks = []
+        while queue.pop(10**16):
+            if queue.kind == TICK:
+                ticks.append(queue.subject)
+        assert ticks == list(range(0, 100_000, 100))
