@@ -96,20 +96,25 @@ def interval(rows, figure) -> str:
 
 
 def draw(folder, table, effects, policies) -> None:
-    """Energy against SLA violation, and what each quirk does to energy and migrations."""
+    """Energy and migrations by policy under both rule books, and what each quirk does to them."""
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(1, 2, figsize=(9, 4), layout="constrained")
-    for ax, rules in zip(axes, ("cloudsim-3.0.3", "virtsim"), strict=True):
-        for policy in policies:
-            rows = table[rules, policy]
-            ax.plot([row["energy_kwh"] for row in rows], [row["migrations"] for row in rows], "o", ms=4, label=policy)
-        ax.set(title=rules, xlabel="energy (kWh a day)", ylabel="migrations a day", xscale="log")
-        ax.set_yscale("symlog", linthresh=100)
-    axes[1].legend(fontsize="x-small")
+    panels = (("energy_kwh", "energy (kWh a day)"), ("migrations", "migrations a day"))
+    figure, axes = plt.subplots(1, 2, figsize=(9, 4), layout="constrained", sharey=True)
+    for ax, (key, label) in zip(axes, panels, strict=True):
+        for i, rules in enumerate(("cloudsim-3.0.3", "virtsim")):
+            places = [k + 0.4 * i for k in range(len(policies))]
+            ax.barh(places, [mean(table[rules, policy], key) for policy in policies], 0.38, label=rules)
+            for place, policy in zip(places, policies, strict=True):
+                values = [row[key] for row in table[rules, policy]]
+                ax.plot(values, [place] * len(values), "k.", ms=3)
+        ax.set(xlabel=label, yticks=[k + 0.2 for k in range(len(policies))], yticklabels=policies)
+    axes[0].invert_yaxis()
+    axes[1].set_xscale("symlog", linthresh=10)
+    axes[1].legend(title="mean; dots: days", fontsize="small")
     figure.savefig(folder / "policies.png", dpi=150)
     plt.close(figure)
     figure, axes = plt.subplots(1, 2, figsize=(9, 4), layout="constrained", sharey=True)
