@@ -55,7 +55,8 @@ def run_page(page, kernel, folder, monkeypatch):
     """Run the page's blocks in order."""
     monkeypatch.chdir(folder)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(folder / "config"))
-    (folder / "experiments").symlink_to(ROOT / "experiments")
+    for name in ("experiments", "data"):
+        (folder / name).symlink_to(ROOT / name)
     namespace = {"__name__": "page"}
     for block in runnable(page, kernel):
         if block.language == "python":
