@@ -121,7 +121,7 @@ def test_lag_stays_within_what_eevdf_promises(chosen):
         heart.advance(step * SPAN_NS // 100)
         for group in heart.groups:
             queue = group.queues[0]
-            entities = list(queue.entities) + ([queue.current] if queue.current else [])
+            entities = queue.waiting() + ([queue.current] if queue.current else [])
             entities = [entity for entity in entities if entity.on_queue]
             mean = queue.mean()
             for entity in entities:

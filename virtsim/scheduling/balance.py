@@ -237,7 +237,7 @@ class Balancer:
         """Add the tasks on a queue and below it that are runnable."""
         if queue.throttled:
             return
-        for entity in queue.entities:
+        for entity in queue.waiting():
             self._collect_from(entity, tasks)
         if queue.current is not None:
             self._collect_from(queue.current, tasks)

@@ -10,6 +10,9 @@ from virtsim.scheduling.group cimport Group
 from virtsim.scheduling.load cimport LoadAverage
 
 
+cdef long long LONG_QUEUE
+
+
 cdef class Entity:
     cdef public long long load
     cdef public int128 weight
@@ -23,6 +26,8 @@ cdef class Entity:
     cdef public bint custom_slice
     cdef public bint on_queue
     cdef public bint delayed
+    cdef public bint early
+    cdef public long long arrival
     cdef public bint relative_deadline
     cdef public FairQueue queue
     cdef public Entity parent
@@ -38,6 +43,8 @@ cdef class FairQueue:
     cdef public Entity entity
     cdef public Entity current
     cdef public list entities
+    cdef public list early
+    cdef public long long arrivals
     cdef public dict longer_slices
     cdef public LoadAverage load_average
     cdef public int128 sum_product
@@ -57,10 +64,18 @@ cdef class FairQueue:
     cpdef long long mean(self) noexcept
     @cython.locals(product=int128, weight=int128)
     cpdef bint eligible(self, Entity entity) noexcept
-    @cython.locals(other=Entity, low=cython.longlong, high=cython.longlong, middle=cython.longlong)
     cdef int insert(self, Entity entity) except -1
     @cython.locals(other=Entity, low=cython.longlong, high=cython.longlong, middle=cython.longlong)
-    cdef int remove(self, Entity entity) except -1
+    cpdef void remove(self, Entity entity)
+    @cython.locals(other=Entity, low=cython.longlong, high=cython.longlong, middle=cython.longlong)
+    cdef int _insert_by_deadline(self, Entity entity) except -1
+    @cython.locals(other=Entity, low=cython.longlong, high=cython.longlong, middle=cython.longlong)
+    cdef int _insert_early(self, Entity entity) except -1
+    @cython.locals(other=Entity, low=cython.longlong, high=cython.longlong, middle=cython.longlong)
+    cdef int _remove_early(self, Entity entity) except -1
+    @cython.locals(entity=Entity)
+    cdef void _admit(self)
+    cpdef list waiting(self)
     cpdef long long shortest_slice_ns(self) noexcept
     cdef void _count_slice(self, long long slice_ns)
     cdef void _forget_slice(self, long long slice_ns)

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from virtsim.scheduling.cpu import Cpu
     from virtsim.scheduling.group import Group
 
+#: Queues longer than this keep what is not eligible apart, so that picks need not look at it.
+LONG_QUEUE = 32
+
 
 class Entity:
     """A competitor for CPU time on one queue: a task, or a group's part on one CPU.
@@ -47,12 +50,18 @@ class Entity:
         Queued or running; true as well while its dequeue is delayed.
     delayed : bool
         Asleep, but kept on the queue until it is eligible.
+    early : bool
+        Waiting among those that were not eligible when they came.
+    arrival : int
+        Which insertion into the queue it was: of those with the same deadline the first goes first.
     """
 
     __slots__ = (
+        "arrival",
         "custom_slice",
         "deadline",
         "delayed",
+        "early",
         "factor",
         "load",
         "on_queue",
@@ -77,6 +86,8 @@ class Entity:
         self.vlag = 0
         self.on_queue = False
         self.delayed = False
+        self.early = False
+        self.arrival = 0
         self.relative_deadline = False
         #: The queue it competes on, its group's entity one level up, and the queue it stands for (groups only).
         self.queue: FairQueue | None = None
@@ -114,9 +125,11 @@ class FairQueue:
     """
 
     __slots__ = (
+        "arrivals",
         "base_slice_ns",
         "cpu",
         "current",
+        "early",
         "entities",
         "entity",
         "group",
@@ -144,8 +157,10 @@ class FairQueue:
         #: The group's entity on the parent's queue; None for the root.
         self.entity: Entity | None = None
         self.current: Entity | None = None
-        #: Waiting entities by deadline.
+        #: Waiting entities by deadline, but on long queues those that came too early, latest first.
         self.entities: list[Entity] = []
+        self.early: list[Entity] = []
+        self.arrivals = 0
         #: Their shortest request, how many have it, and how many have each longer one.
         self.shortest_ns = 0
         self.shortest_count = 0
@@ -189,43 +204,96 @@ class FairQueue:
 
     def insert(self, entity: Entity) -> None:
         """Put an entity among the waiting ones, behind those with the same deadline."""
-        entities, deadline = self.entities, entity.deadline
-        low, high = 0, len(entities)
-        while low < high:
-            middle = (low + high) >> 1
-            other = entities[middle]
-            if deadline < other.deadline:
-                high = middle
-            else:
-                low = middle + 1
-        entities.insert(low, entity)
+        self.arrivals += 1
+        entity.arrival = self.arrivals
+        self.sum_product += entity.vruntime * entity.weight
+        self.sum_weight += entity.weight
         if entity.slice_ns == self.shortest_ns and self.shortest_count:
             self.shortest_count += 1
         else:
             self._count_slice(entity.slice_ns)
-        self.sum_product += entity.vruntime * entity.weight
-        self.sum_weight += entity.weight
+        if len(self.entities) > LONG_QUEUE and not self.eligible(entity):
+            self._insert_early(entity)
+        else:
+            self._insert_by_deadline(entity)
 
     def remove(self, entity: Entity) -> None:
         """Take an entity from among the waiting ones."""
+        self.sum_product -= entity.vruntime * entity.weight
+        self.sum_weight -= entity.weight
+        if entity.slice_ns == self.shortest_ns and self.shortest_count > 1:
+            self.shortest_count -= 1
+        else:
+            self._forget_slice(entity.slice_ns)
+        if entity.early:
+            self._remove_early(entity)
+            return
         entities, deadline = self.entities, entity.deadline
         low, high = 0, len(entities)
         while low < high:
             middle = (low + high) >> 1
             other = entities[middle]
-            if other.deadline < deadline:
+            if other.deadline < deadline or (other.deadline == deadline and other.arrival < entity.arrival):
                 low = middle + 1
             else:
                 high = middle
-        while entities[low] is not entity:
-            low += 1
         del entities[low]
-        if entity.slice_ns == self.shortest_ns and self.shortest_count > 1:
-            self.shortest_count -= 1
-        else:
-            self._forget_slice(entity.slice_ns)
-        self.sum_product -= entity.vruntime * entity.weight
-        self.sum_weight -= entity.weight
+
+    def _insert_by_deadline(self, entity: Entity) -> None:
+        entities, deadline = self.entities, entity.deadline
+        low, high = 0, len(entities)
+        while low < high:
+            middle = (low + high) >> 1
+            other = entities[middle]
+            if deadline < other.deadline or (deadline == other.deadline and entity.arrival < other.arrival):
+                high = middle
+            else:
+                low = middle + 1
+        entities.insert(low, entity)
+
+    def _insert_early(self, entity: Entity) -> None:
+        """Put an entity, by virtual run time, among those that were not eligible when they came.
+
+        On long queues they would stand in the way of those that are.
+        """
+        entity.early = True
+        entities, vruntime = self.early, entity.vruntime
+        low, high = 0, len(entities)
+        while low < high:
+            middle = (low + high) >> 1
+            other = entities[middle]
+            if vruntime < other.vruntime:
+                low = middle + 1
+            else:
+                high = middle
+        entities.insert(low, entity)
+
+    def _remove_early(self, entity: Entity) -> None:
+        entity.early = False
+        entities, vruntime = self.early, entity.vruntime
+        low, high = 0, len(entities)
+        while low < high:
+            middle = (low + high) >> 1
+            other = entities[middle]
+            if vruntime < other.vruntime or (vruntime == other.vruntime and entity.arrival < other.arrival):
+                low = middle + 1
+            else:
+                high = middle
+        del entities[low]
+
+    def _admit(self) -> None:
+        """Those that came too early and have become eligible wait by deadline from now on."""
+        while self.early:
+            entity = self.early[-1]
+            if not self.eligible(entity):
+                return
+            self.early.pop()
+            entity.early = False
+            self._insert_by_deadline(entity)
+
+    def waiting(self) -> list[Entity]:
+        """All waiting entities."""
+        return self.entities + self.early
 
     def shortest_slice_ns(self) -> int:
         """The shortest request on the queue."""
@@ -386,6 +454,8 @@ class FairQueue:
     def pick(self, protect: bool = True) -> Entity | None:
         """The eligible entity with the earliest deadline; the running one while it is protected."""
         current = self.current
+        if self.early:
+            self._admit()
         if self.queued == 1:
             if current is not None and current.on_queue:
                 return current

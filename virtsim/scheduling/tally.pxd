@@ -6,11 +6,11 @@ cdef long long _SUB_BITS
 
 
 cdef class Tally:
-    cdef readonly dict buckets
+    cdef list _counts
     cdef readonly long long count
     cdef readonly int128 sum_ns
     cdef readonly long long min_ns
     cdef readonly long long max_ns
 
-    @cython.locals(bucket=cython.longlong, shift=cython.longlong)
+    @cython.locals(bucket=cython.longlong, shift=cython.longlong, missing=cython.longlong)
     cpdef void add(self, long long value_ns)

@@ -8,12 +8,15 @@ _SUB_BITS = SUB_BITS
 
 
 class Tally:
-    """What a :class:`~virtsim.results.histogram.Histogram` is made of, with the same buckets."""
+    """What a :class:`~virtsim.results.histogram.Histogram` is made of.
 
-    __slots__ = ("buckets", "count", "max_ns", "min_ns", "sum_ns")
+    Counts lie in a list, by bucket, as long as the longest duration needs: at most 60 KB.
+    """
+
+    __slots__ = ("_counts", "count", "max_ns", "min_ns", "sum_ns")
 
     def __init__(self) -> None:
-        self.buckets: dict[int, int] = {}
+        self._counts: list[int] = []
         self.count = 0
         self.sum_ns = 0
         self.min_ns = 0
@@ -25,7 +28,10 @@ class Tally:
         shift = value_ns.bit_length() - 1 - _SUB_BITS
         if shift >= 0:
             bucket = (shift << _SUB_BITS) + (value_ns >> shift)
-        self.buckets[bucket] = self.buckets.get(bucket, 0) + 1
+        missing = bucket + 1 - len(self._counts)
+        if missing > 0:
+            self._counts += [0] * missing
+        self._counts[bucket] += 1
         if value_ns > self.max_ns:
             self.max_ns = value_ns
         if self.count == 0 or value_ns < self.min_ns:
@@ -35,4 +41,5 @@ class Tally:
 
     def histogram(self) -> Histogram:
         """A copy, for records."""
-        return Histogram(dict(self.buckets), self.count, self.sum_ns, self.min_ns, self.max_ns)
+        buckets = {bucket: times for bucket, times in enumerate(self._counts) if times}
+        return Histogram(buckets, self.count, self.sum_ns, self.min_ns, self.max_ns)
