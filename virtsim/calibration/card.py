@@ -17,6 +17,8 @@ from virtsim.core.spec import Duration, Size
 from virtsim.platform.host import Cache, HostCard, Kernel, Topology
 from virtsim.platform.primitives import PRIMITIVES
 
+#: Standard normal quantile of the ends of a 90 % interval.
+Z_90 = 1.6449
 _CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
 _FAIR_DEBUG = Path("/sys/kernel/debug/sched/base_slice_ns")
 
@@ -67,7 +69,16 @@ def with_fit(
     if foreign_shares:
         source = "measured: elapsed time against CPU time of tasks that never wait"
         timing = timing.replace(foreign_share=_range(list(foreign_shares), "1", source, today))
-    return card.with_prices(prices, timing=timing)
+    half_width = _digits(Z_90 * fit.discrepancy)
+    discrepancy = Parameter(
+        value=0.0,
+        low=-half_width,
+        high=half_width,
+        unit="1",
+        source="fit: residuals of the mixtures that no price of their own meets",
+        date=today,
+    )
+    return card.with_prices(prices, timing=timing, discrepancy=discrepancy)
 
 
 def _delay(values_ns: list[float], source: str, date: str) -> Parameter:

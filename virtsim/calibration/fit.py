@@ -20,6 +20,8 @@ from virtsim.core.errors import CalibrationError
 NULL_SHARE = 1e-6
 #: Costs below this are weighted as if they were this large, ns.
 FLOOR_NS = 150.0
+#: A residual smaller than this says nothing: the row has a price of its own that meets it.
+EXACT = 1e-4
 #: Singular values below this fraction of the largest count as zero.
 RANK_TOLERANCE = 1e-9
 
@@ -68,6 +70,9 @@ class Fit:
     prices: dict[str, Price]
     unknown: dict[str, str]
     residuals: dict[str, float]
+    #: Root mean square of the residuals of rows that the prices could not meet exactly: what it costs to
+    #: carry a price from one mixture of work to another.
+    discrepancy: float = 0.0
 
 
 def fit(
@@ -117,7 +122,10 @@ def fit(
     }
     predicted = design @ best + offset
     residuals = {row.name: float(predicted[i] / centre[i] - 1) for i, row in enumerate(rows)}
-    return Fit(prices, unknown, residuals)
+    judged = [residuals[row.name] for i, row in enumerate(rows) if centre[i] >= FLOOR_NS]
+    missed = [error for error in judged if abs(error) > EXACT]
+    discrepancy = float(np.sqrt(np.mean(np.square(missed)))) if missed else 0.0
+    return Fit(prices, unknown, residuals, discrepancy)
 
 
 def _solve(design: np.ndarray[Any, Any], measured: np.ndarray[Any, Any], offset: np.ndarray[Any, Any]) -> Any:

@@ -186,6 +186,9 @@ class HostCard(Spec, frozen=True, kw_only=True):
         Price of each primitive of :data:`virtsim.platform.primitives.PRIMITIVES`, in its unit.
     timing : Timing
         Delays.
+    discrepancy : Parameter, optional
+        Relative error of the kernel's prices when they are carried from the work they were measured on to
+        other work: value 0, and its 90 % interval (unit ``1``).
     """
 
     name: Name
@@ -195,6 +198,7 @@ class HostCard(Spec, frozen=True, kw_only=True):
     kernel: Kernel
     prices: dict[str, Parameter]
     timing: Timing
+    discrepancy: Parameter | None = None
 
     def _check(self) -> None:
         for name, parameter in self.prices.items():
