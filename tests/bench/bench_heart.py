@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gc
 import json
+import math
 import os
 import pickle
 import platform
@@ -242,7 +243,7 @@ def growth(workers: dict[str, Worker]) -> list[dict]:
 
 
 def plot(rows: list[dict], path: Path) -> None:
-    """Cost of an event against the number of tasks, with a logarithm's growth for comparison."""
+    """Cost of an event against the number of tasks, and the straight line over its logarithm that fits best."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -253,6 +254,8 @@ def plot(rows: list[dict], path: Path) -> None:
     for form, marker in zip(FORMS, "os^"):
         costs = [row[f"{form}_ns"] for row in rows]
         axes.plot(tasks, costs, marker=marker, label={"simpy": "SimPy processes"}.get(form, f"heart, {form}"))
+        slope, offset = statistics.linear_regression([math.log2(n) for n in tasks], costs)
+        axes.plot(tasks, [offset + slope * math.log2(n) for n in tasks], color="0.6", linewidth=0.8, linestyle="--")
     axes.set(xscale="log", yscale="log", xlabel="tasks on 4 CPUs", ylabel="CPU time per event, ns")
     axes.grid(alpha=0.3)
     axes.legend()

@@ -7,6 +7,7 @@ import itertools
 import pytest
 
 from tests.scheduling.conftest import MS, add, hog, job
+from virtsim.core.errors import ModelError
 from virtsim.scheduling.bandwidth import Bandwidth
 from virtsim.scheduling.heart import Heart
 from virtsim.scheduling.program import Code, Program
@@ -190,3 +191,13 @@ def test_thefts_take_their_share():
     z = (share - 0.02) / (0.02 * (2 / 6000) ** 0.5)
     print(f"stolen share {share:.5f}, z = {z:.2f}")
     assert abs(z) < 4.9
+
+
+def test_a_program_that_uses_no_time_is_refused():
+    heart = Heart(1)
+    program = Program()
+    program.emit(Code.COUNT, 0, 1)
+    program.emit(Code.JUMP, 0)
+    add(heart, "t", program)
+    with pytest.raises(ModelError, match="t goes round more than 1000000 times without using any time"):
+        heart.advance(MS)

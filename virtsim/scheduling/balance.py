@@ -60,6 +60,8 @@ class Balancer:
 
     def choose(self, task: Task, waker_cpu: int, sync: bool) -> int:
         """CPU of a task that wakes."""
+        if waker_cpu == task.cpu and not self.heart.idle_bits:
+            return waker_cpu
         allowed = task.cpus
         if len(allowed) == 1:
             return next(iter(allowed))

@@ -65,14 +65,7 @@ cdef class FairQueue:
     @cython.locals(product=int128, weight=int128)
     cpdef bint eligible(self, Entity entity) noexcept
     cdef int insert(self, Entity entity) except -1
-    @cython.locals(other=Entity, low=cython.longlong, high=cython.longlong, middle=cython.longlong)
     cpdef void remove(self, Entity entity)
-    @cython.locals(other=Entity, low=cython.longlong, high=cython.longlong, middle=cython.longlong)
-    cdef int _insert_by_deadline(self, Entity entity) except -1
-    @cython.locals(other=Entity, low=cython.longlong, high=cython.longlong, middle=cython.longlong)
-    cdef int _insert_early(self, Entity entity) except -1
-    @cython.locals(other=Entity, low=cython.longlong, high=cython.longlong, middle=cython.longlong)
-    cdef int _remove_early(self, Entity entity) except -1
     @cython.locals(entity=Entity)
     cdef void _admit(self)
     cpdef list waiting(self)
@@ -96,3 +89,7 @@ cdef class FairQueue:
 
 @cython.locals(product=int128)
 cdef long long _proportion(int128 value, int128 part, int128 whole)
+@cython.locals(other=Entity, low=cython.longlong, high=cython.longlong, middle=cython.longlong)
+cdef Py_ssize_t _place_by_deadline(list entities, Entity entity) except -1
+@cython.locals(other=Entity, low=cython.longlong, high=cython.longlong, middle=cython.longlong)
+cdef Py_ssize_t _place_by_vruntime(list entities, Entity entity) except -1

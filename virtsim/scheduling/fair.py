@@ -213,9 +213,10 @@ class FairQueue:
         else:
             self._count_slice(entity.slice_ns)
         if len(self.entities) > LONG_QUEUE and not self.eligible(entity):
-            self._insert_early(entity)
+            entity.early = True
+            self.early.insert(_place_by_vruntime(self.early, entity), entity)
         else:
-            self._insert_by_deadline(entity)
+            self.entities.insert(_place_by_deadline(self.entities, entity), entity)
 
     def remove(self, entity: Entity) -> None:
         """Take an entity from among the waiting ones."""
@@ -226,60 +227,10 @@ class FairQueue:
         else:
             self._forget_slice(entity.slice_ns)
         if entity.early:
-            self._remove_early(entity)
-            return
-        entities, deadline = self.entities, entity.deadline
-        low, high = 0, len(entities)
-        while low < high:
-            middle = (low + high) >> 1
-            other = entities[middle]
-            if other.deadline < deadline or (other.deadline == deadline and other.arrival < entity.arrival):
-                low = middle + 1
-            else:
-                high = middle
-        del entities[low]
-
-    def _insert_by_deadline(self, entity: Entity) -> None:
-        entities, deadline = self.entities, entity.deadline
-        low, high = 0, len(entities)
-        while low < high:
-            middle = (low + high) >> 1
-            other = entities[middle]
-            if deadline < other.deadline or (deadline == other.deadline and entity.arrival < other.arrival):
-                high = middle
-            else:
-                low = middle + 1
-        entities.insert(low, entity)
-
-    def _insert_early(self, entity: Entity) -> None:
-        """Put an entity, by virtual run time, among those that were not eligible when they came.
-
-        On long queues they would stand in the way of those that are.
-        """
-        entity.early = True
-        entities, vruntime = self.early, entity.vruntime
-        low, high = 0, len(entities)
-        while low < high:
-            middle = (low + high) >> 1
-            other = entities[middle]
-            if vruntime < other.vruntime:
-                low = middle + 1
-            else:
-                high = middle
-        entities.insert(low, entity)
-
-    def _remove_early(self, entity: Entity) -> None:
-        entity.early = False
-        entities, vruntime = self.early, entity.vruntime
-        low, high = 0, len(entities)
-        while low < high:
-            middle = (low + high) >> 1
-            other = entities[middle]
-            if vruntime < other.vruntime or (vruntime == other.vruntime and entity.arrival < other.arrival):
-                low = middle + 1
-            else:
-                high = middle
-        del entities[low]
+            entity.early = False
+            del self.early[_place_by_vruntime(self.early, entity)]
+        else:
+            del self.entities[_place_by_deadline(self.entities, entity)]
 
     def _admit(self) -> None:
         """Those that came too early and have become eligible wait by deadline from now on."""
@@ -289,7 +240,7 @@ class FairQueue:
                 return
             self.early.pop()
             entity.early = False
-            self._insert_by_deadline(entity)
+            self.entities.insert(_place_by_deadline(self.entities, entity), entity)
 
     def waiting(self) -> list[Entity]:
         """All waiting entities."""
@@ -481,3 +432,31 @@ def _proportion(value: int, part: int, whole: int) -> int:
     """``value * part / whole``, rounded towards zero as C does; ``part`` and ``whole`` are positive."""
     product = value * part
     return product // whole if product >= 0 else -(-product // whole)
+
+
+def _place_by_deadline(entities: list[Entity], entity: Entity) -> int:
+    """How many entities have an earlier deadline, or the same and came before."""
+    deadline = entity.deadline
+    low, high = 0, len(entities)
+    while low < high:
+        middle = (low + high) >> 1
+        other = entities[middle]
+        if other.deadline < deadline or (other.deadline == deadline and other.arrival < entity.arrival):
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+def _place_by_vruntime(entities: list[Entity], entity: Entity) -> int:
+    """How many entities have a later virtual run time, or the same and came afterwards."""
+    vruntime = entity.vruntime
+    low, high = 0, len(entities)
+    while low < high:
+        middle = (low + high) >> 1
+        other = entities[middle]
+        if other.vruntime > vruntime or (other.vruntime == vruntime and other.arrival > entity.arrival):
+            low = middle + 1
+        else:
+            high = middle
+    return low

@@ -8,7 +8,7 @@ from virtsim.scheduling.request cimport RequestQueue
 from virtsim.scheduling.tally cimport Tally
 from virtsim.scheduling.task cimport Task
 
-cdef long long TIMER, BLOCKED, ENDED, NEW, RUNNABLE
+cdef long long MAX_ROUNDS_AT_ONCE, TIMER, BLOCKED, ENDED, NEW, RUNNABLE
 cdef long long _CPU, _CPU_DRAWN, _SLEEP, _SLEEP_DRAWN, _PERIODIC_BEGIN, _PERIODIC_WAIT, _RECORD_SINCE
 cdef long long _REQUEST_WAIT, _REQUEST_BEGIN, _REQUEST_END, _POST, _WAIT, _LOCK, _UNLOCK, _LOOP_BEGIN, _LOOP_END
 cdef long long _JUMP_IF_DONE, _FORK_WAIT, _COUNT, _EXIT, _REQUEST_NOW, _JUMP, _POST_SYNC
@@ -28,7 +28,7 @@ cdef class Interpreter(Dispatcher):
 
     @cython.locals(
         program=Program, codes=list, operands=list, registers=list, slots=list, cpu=Cpu, sampler=Sampler,
-        queue=RequestQueue, _step=cython.longlong, code=cython.longlong, a=cython.longlong, b=cython.longlong,
+        queue=RequestQueue, rounds=cython.longlong, code=cython.longlong, a=cython.longlong, b=cython.longlong,
         pc=cython.longlong, now=cython.longlong, arrival=cython.longlong, value=cython.longlong,
     )
     cpdef bint step(self, Task task)

@@ -15,8 +15,8 @@ from virtsim.scheduling.settings import Kernel, SchedulingCosts
 from virtsim.scheduling.tally import Tally
 from virtsim.scheduling.task import BLOCKED, ENDED, NEW, RUNNABLE, Task
 
-#: A program that makes more steps than this without using time is refused.
-MAX_STEPS_AT_ONCE = 1_000_000
+#: A program that goes round more often than this without using time is refused.
+MAX_ROUNDS_AT_ONCE = 1_000_000
 
 # Plain integers of the codes, which are compared at every step.
 _CPU = int(Code.CPU)
@@ -74,7 +74,8 @@ class Interpreter(Dispatcher):
         program = task.program
         codes, operands, registers, slots = program.codes, program.a, program.b, task.slots
         now = self.now_ns
-        for _step in range(MAX_STEPS_AT_ONCE):
+        rounds = 0
+        while rounds < MAX_ROUNDS_AT_ONCE:
             pc = task.pc
             code, a, b = codes[pc], operands[pc], registers[pc]
             task.pc = pc + 1
@@ -83,12 +84,11 @@ class Interpreter(Dispatcher):
                 if task.burst_ns > 0:
                     return True
             elif code == _LOOP_END:
-                if slots[b] == 0:
+                if slots[b] != 1:
                     task.pc = a
-                else:
+                    rounds += 1
+                if slots[b]:
                     slots[b] -= 1
-                    if slots[b] > 0:
-                        task.pc = a
             elif code == _COUNT:
                 task.operations[a] = task.operations.get(a, 0) + b
             elif code == _SLEEP:
@@ -154,9 +154,11 @@ class Interpreter(Dispatcher):
                 self.queues[a].record(task, slots[b], slots[b + 1], now)
             elif code == _JUMP:
                 task.pc = a
+                rounds += 1
             elif code == _JUMP_IF_DONE:
                 if self.queues[b].exhausted:
                     task.pc = a
+                    rounds += 1
             elif code == _FORK_WAIT:
                 self._fork(task, program.children[a])
                 return False
@@ -165,7 +167,7 @@ class Interpreter(Dispatcher):
                 return False
             else:
                 return self._leave_to_outside(task, a)
-        raise ModelError(f"{task.name} makes more than {MAX_STEPS_AT_ONCE} steps without using any time")
+        raise ModelError(f"{task.name} goes round more than {MAX_ROUNDS_AT_ONCE} times without using any time")
 
     def _start(self, task: Task) -> None:
         task.start_ns = self.now_ns

@@ -5,18 +5,21 @@ from __future__ import annotations
 from virtsim.results.histogram import SUB_BITS, Histogram
 
 _SUB_BITS = SUB_BITS
+_LAST = (1 << SUB_BITS) - 1
+#: Durations have less than 64 bits.
+_PIECES = 64 - SUB_BITS
 
 
 class Tally:
     """What a :class:`~virtsim.results.histogram.Histogram` is made of.
 
-    Counts lie in a list, by bucket, as long as the longest duration needs: at most 60 KB.
+    Counts lie in pieces of 128 buckets, for each power of two that comes up: about a kilobyte for each.
     """
 
-    __slots__ = ("_counts", "count", "max_ns", "min_ns", "sum_ns")
+    __slots__ = ("_pieces", "count", "max_ns", "min_ns", "sum_ns")
 
     def __init__(self) -> None:
-        self._counts: list[int] = []
+        self._pieces: list[list[int] | None] = [None] * _PIECES
         self.count = 0
         self.sum_ns = 0
         self.min_ns = 0
@@ -28,10 +31,10 @@ class Tally:
         shift = value_ns.bit_length() - 1 - _SUB_BITS
         if shift >= 0:
             bucket = (shift << _SUB_BITS) + (value_ns >> shift)
-        missing = bucket + 1 - len(self._counts)
-        if missing > 0:
-            self._counts += [0] * missing
-        self._counts[bucket] += 1
+        piece = self._pieces[bucket >> _SUB_BITS]
+        if piece is None:
+            piece = self._pieces[bucket >> _SUB_BITS] = [0] * (1 << _SUB_BITS)
+        piece[bucket & _LAST] += 1
         if value_ns > self.max_ns:
             self.max_ns = value_ns
         if self.count == 0 or value_ns < self.min_ns:
@@ -41,5 +44,10 @@ class Tally:
 
     def histogram(self) -> Histogram:
         """A copy, for records."""
-        buckets = {bucket: times for bucket, times in enumerate(self._counts) if times}
+        buckets = {
+            (number << _SUB_BITS) + place: times
+            for number, piece in enumerate(self._pieces)
+            for place, times in enumerate(piece or ())
+            if times
+        }
         return Histogram(buckets, self.count, self.sum_ns, self.min_ns, self.max_ns)
