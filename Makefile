@@ -34,6 +34,7 @@ check: $(VENV)/.dev
 bench: $(VENV)/.dev
 	$(BIN)/python tests/bench/import_cost.py
 	$(BIN)/python tests/bench/engine_speed.py
+	$(BIN)/python tests/bench/bench_heart.py
 	$(BIN)/python tests/bench/bench_cluster.py process
 
 docs: $(VENV)/.docs
