@@ -91,12 +91,14 @@ def test_arrivals_do_not_depend_on_what_else_is_there(scenario, change):
         changed = scenario.replace(guests=[guests[0].replace(cpu_weight=400), *guests[1:]])
     else:
         changed = scenario.replace(duration=700_000_000)
+    # Near the end it depends on the others which requests are still in service, so the last fifth is left out.
+    horizon_ns = min(scenario.duration, changed.duration) * 4 // 5
     before, after = (
-        sorted(request.arrival_ns for request in simulate(s, seed=7).requests) for s in (scenario, changed)
+        sorted(request.arrival_ns for request in simulate(s, seed=7).requests if request.arrival_ns < horizon_ns)
+        for s in (scenario, changed)
     )
-    common = min(len(before), len(after))
-    assert common > 20
-    assert before[:common] == after[:common]
+    assert len(before) > 20
+    assert before == after
 
 
 def test_replications_have_other_arrivals(scenario):
