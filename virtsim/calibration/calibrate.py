@@ -101,7 +101,8 @@ def calibrate(
     latency = measure_timers(priced, timer_rounds, lambda: None)
     crossing = next((micro for micro in plan if micro.name.endswith("two-cpus")), None)
     answers = idle_answer_ns(priced, crossing, samples[crossing.name].wall_ns) if crossing is not None else []
-    card = with_fit(start, fitted, latency, answers, _foreign_shares(plan, samples))
+    deviations = [value for collected in samples.values() for value in collected.deviations()]
+    card = with_fit(start, fitted, latency, answers, _foreign_shares(plan, samples), deviations)
     found = Calibration(card, fitted, samples, warnings=_warnings(fitted, samples))
     if save:
         found.path = Path(out) if out is not None else this_card()

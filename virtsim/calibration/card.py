@@ -42,6 +42,7 @@ def with_fit(
     latency: TimerLatency | None = None,
     idle_answers_ns: Sequence[float] = (),
     foreign_shares: Sequence[float] = (),
+    deviations: Sequence[float] = (),
 ) -> HostCard:
     """The card with fitted prices and delays; each states how it was found."""
     today = datetime.date.today().isoformat()
@@ -69,16 +70,19 @@ def with_fit(
     if foreign_shares:
         source = "measured: elapsed time against CPU time of tasks that never wait"
         timing = timing.replace(foreign_share=_range(list(foreign_shares), "1", source, today))
-    half_width = _digits(Z_90 * fit.discrepancy)
-    discrepancy = Parameter(
-        value=0.0,
-        low=-half_width,
-        high=half_width,
-        unit="1",
-        source="fit: residuals of the mixtures that no price of their own meets",
-        date=today,
-    )
-    return card.with_prices(prices, timing=timing, discrepancy=discrepancy)
+    half_width = Z_90 * fit.discrepancy
+    source = "fit: residuals of the mixtures that no price of their own meets"
+    card = card.with_prices(prices, timing=timing, discrepancy=_around_zero(-half_width, half_width, source, today))
+    if not deviations:
+        return card
+    ordered = sorted(deviations)
+    low, high = (ordered[round(level * (len(ordered) - 1))] for level in (0.05, 0.95))
+    source = "measured: CPU time of single runs against the median of their repetitions"
+    return card.replace(repeatability=_around_zero(min(low, 0.0), max(high, 0.0), source, today))
+
+
+def _around_zero(low: float, high: float, source: str, date: str) -> Parameter:
+    return Parameter(value=0.0, low=_digits(low), high=_digits(high), unit="1", source=source, date=date)
 
 
 def _delay(values_ns: list[float], source: str, date: str) -> Parameter:

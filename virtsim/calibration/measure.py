@@ -43,6 +43,11 @@ class Samples:
         """Median CPU time of one repetition, ns."""
         return _median(self.cpu_ns)
 
+    def deviations(self) -> list[float]:
+        """Each run's CPU time against the median, as a relative difference."""
+        median_ns = self.median_ns
+        return [value / median_ns - 1 for value in self.cpu_ns]
+
     @property
     def spread(self) -> float:
         """Half the distance of the quartiles over the median."""

@@ -53,7 +53,7 @@ def run(
     seeds = range(seed, seed + repeat)
     with_timeline = timeline is not None or trace is not None
     runs = list(_run_all(scenario, world, seeds, with_timeline))
-    comparison = _compare(scenario, runs, seed, replications) if world is World.both else None
+    comparison = _compare(runs, replications) if world is World.both else None
     if save is not None:
         from virtsim.results.store import save_runs
 
@@ -91,12 +91,11 @@ def _run_all(scenario: Scenario, world: World, seeds: range, timeline: bool) -> 
             yield observe(scenario, seed=seed, timeline=timeline)
 
 
-def _compare(scenario: Scenario, runs: list[Run], seed: int, replications: int) -> list[Row]:
+def _compare(runs: list[Run], replications: int) -> list[Row]:
     """The real runs against the model with all that is uncertain drawn anew, so that it has an interval."""
-    from virtsim.cli.compare import compared_rows
-    from virtsim.validation.predict import predict
+    from virtsim.validation import compare_with_model
 
-    return compared_rows(predict(scenario, n=replications, seed=seed), [run for run in runs if run.world == "real"])
+    return compare_with_model([run for run in runs if run.world == "real"], replications=replications).rows
 
 
 def describe(run: Run) -> dict[str, Any]:

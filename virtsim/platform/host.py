@@ -189,6 +189,9 @@ class HostCard(Spec, frozen=True, kw_only=True):
     discrepancy : Parameter, optional
         Relative error of the kernel's prices when they are carried from the work they were measured on to
         other work: value 0, and its 90 % interval (unit ``1``).
+    repeatability : Parameter, optional
+        Relative difference of a single run from the median of its repetitions: value 0, and its 90 %
+        interval (unit ``1``).
     """
 
     name: Name
@@ -199,6 +202,7 @@ class HostCard(Spec, frozen=True, kw_only=True):
     prices: dict[str, Parameter]
     timing: Timing
     discrepancy: Parameter | None = None
+    repeatability: Parameter | None = None
 
     def _check(self) -> None:
         for name, parameter in self.prices.items():

@@ -7,6 +7,6 @@ model says how sure it is in :mod:`virtsim.validation.predict`. Published tables
 """
 
 from virtsim.validation.compare import Comparison, compare
-from virtsim.validation.validate import ValidationReport, validate
+from virtsim.validation.validate import ValidationReport, compare_with_model, validate
 
-__all__ = ["Comparison", "ValidationReport", "compare", "validate"]
+__all__ = ["Comparison", "ValidationReport", "compare", "compare_with_model", "validate"]

@@ -102,6 +102,7 @@ def compare(
     metrics: Sequence[str] | None = None,
     *,
     interval: Sequence[Run] | None = None,
+    repeatability: tuple[float, float] = (0.0, 0.0),
     role: str = "prediction",
 ) -> Comparison:
     """Compare runs of one scenario in both worlds.
@@ -116,6 +117,9 @@ def compare(
         Which to compare; all that have a margin and that both worlds know if absent.
     interval : sequence of Run, optional
         Replications whose quantiles are the prediction's interval; ``model``'s own if absent.
+    repeatability : (float, float)
+        Relative differences, from a negative to a positive one, by which single real runs differ without
+        any reason that is in the model: the intervals of times are widened by them.
     role : str
         ``prediction`` or ``calibration``.
 
@@ -126,18 +130,19 @@ def compare(
     """
     models = _runs(model, "model")
     reals = _runs(real, "real")
-    spread = _runs(interval, "model") if interval is not None else models
-    digests = {run.scenario.digest for run in (*models, *reals, *spread)}
+    replications = _runs(interval, "model") if interval is not None else models
+    digests = {run.scenario.digest for run in (*models, *reals, *replications)}
     if len(digests) > 1:
         raise SpecError("scenario", "the runs are of different scenarios; compare runs of one")
-    predicted, observed, replicated = _values(models), _values(reals), _values(spread)
+    predicted, observed, replicated = _values(models), _values(reals), _values(replications)
     name = models[0].scenario.name
     rows = []
     for (entity, metric, unit), values in predicted.items():
         wanted = metric in metrics if metrics is not None else metric in MARGINS
         key = (entity, metric, unit)
         if wanted and key in observed:
-            rows.append(_row(name, key, values, replicated.get(key, values), observed[key], role))
+            spread = _interval(values, replicated.get(key, values), repeatability if unit == "ns" else (0.0, 0.0))
+            rows.append(_row(name, key, values, spread, observed[key], role))
     return Comparison(rows)
 
 
@@ -160,8 +165,20 @@ def _values(runs: list[Run]) -> dict[tuple[str, str, str], list[float]]:
     return {key: values for key, values in found.items() if len(values) == len(runs)}
 
 
+def _interval(model: list[float], replicated: list[float], widening: tuple[float, float]) -> tuple[float, float]:
+    """90 % interval of a single real run: the replications' quantiles, and what no model explains."""
+    middle = quantile(model, 0.5)
+    low, high = quantile(replicated, TAIL), quantile(replicated, 1 - TAIL)
+    return min(middle, low) * (1 + widening[0]), max(middle, high) * (1 + widening[1])
+
+
 def _row(
-    scenario: str, key: tuple[str, str, str], model: list[float], replicated: list[float], real: list[float], role: str
+    scenario: str,
+    key: tuple[str, str, str],
+    model: list[float],
+    interval: tuple[float, float],
+    real: list[float],
+    role: str,
 ) -> Row:
     entity, metric, unit = key
     middle, truth = quantile(model, 0.5), quantile(real, 0.5)
@@ -175,8 +192,8 @@ def _row(
         unit=unit,
         role=role,
         model=middle,
-        model_low=min(middle, quantile(replicated, TAIL)),
-        model_high=max(middle, quantile(replicated, 1 - TAIL)),
+        model_low=interval[0],
+        model_high=interval[1],
         real=truth,
         real_spread=spread,
         error=error,

@@ -146,7 +146,7 @@ def validate(
         real = _observe_all(scenarios, rounds, seed, progress)
     rows: list[Row] = []
     for number in _wrapped(progress, len(scenarios), "predicting"):
-        rows += _judge(scenarios[number], real[number], card, seed, QUICK_REPLICATIONS if quick else REPLICATIONS)
+        rows += _judge(scenarios[number], real[number], card, QUICK_REPLICATIONS if quick else REPLICATIONS)
     if record is not None:
         save_runs(record, [run for runs in real for run in runs])
     return ValidationReport(suite, rows, _manifest(card, rounds, seed, begun, real))
@@ -173,19 +173,41 @@ def _observe_all(scenarios: Sequence[Scenario], rounds: int, seed: int, progress
     return real
 
 
-def _judge(scenario: Scenario, real: Sequence[Run], card: HostCard, seed: int, replications: int) -> list[Row]:
+def _judge(scenario: Scenario, real: Sequence[Run], card: HostCard, replications: int) -> list[Row]:
     if not real:
         return [_skipped(scenario, "no recorded run")]
     judged = [run for run in real if not run.disturbed] or list(real)
     try:
-        model = [simulate(scenario, seed=seed, phases=phases_of(run), host=card) for run in judged]
-        interval = predict(scenario, n=replications, seed=seed, host=card)
+        rows = compare_with_model(judged, host=card, replications=replications).rows
     except (ModelError, BackendUnavailable) as problem:
         return [_skipped(scenario, str(problem))]
-    rows = compare(model, judged, interval=interval).rows
     if not judged[0].disturbed:
         return rows
     return [row._replace(verdict=Verdict.UNDECIDED.value, reason="all runs were disturbed") for row in rows]
+
+
+def compare_with_model(
+    real: Sequence[Run], *, host: HostCard | None = None, replications: int = REPLICATIONS
+) -> Comparison:
+    """Compare real runs of one scenario with what the model predicts for them.
+
+    Parameters
+    ----------
+    real : sequence of Run
+        At least one. Each is simulated with its own seed and phases; their median is what is compared.
+    host : HostCard, optional
+        The card that the scenario names if absent.
+    replications : int
+        Runs of the model with all that is uncertain drawn anew; their quantiles are the interval.
+    """
+    if not real:
+        raise SpecError("real", "there is no run to compare")
+    scenario = real[0].scenario
+    card = host if host is not None else load_host(scenario.host)
+    model = [simulate(scenario, seed=run.seed, phases=phases_of(run), host=card) for run in real]
+    interval = predict(scenario, n=replications, seed=real[0].seed, host=card)
+    repeatability = card.repeatability.interval if card.repeatability is not None else (0.0, 0.0)
+    return compare(model, real, interval=interval, repeatability=repeatability)
 
 
 def phases_of(run: Run) -> int:
