@@ -11,6 +11,7 @@ from virtsim.calibration.fit import Fit, Row, fit
 from virtsim.calibration.measure import Samples, measure
 from virtsim.calibration.plan import Micro, micro_workloads
 from virtsim.calibration.timing import idle_answer_ns, measure_timers
+from virtsim.core.files import write_whole
 from virtsim.core.spec import dump_toml
 from virtsim.platform.host import HostCard, reference_card, this_card
 from virtsim.platform.primitives import PRIMITIVES
@@ -106,7 +107,8 @@ def calibrate(
     found = Calibration(card, fitted, samples, warnings=_warnings(fitted, samples))
     if save:
         found.path = Path(out) if out is not None else this_card()
-        _write(found.path, card)
+        found.path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(found.path, dump_toml(card).encode())
     return found
 
 
@@ -137,11 +139,3 @@ def _warnings(fitted: Fit, samples: dict[str, Samples]) -> list[str]:
         if abs(error) > 0.05:
             found.append(f"{name}: the fit misses it by {error:+.0%}")
     return found
-
-
-def _write(path: Path, card: HostCard) -> None:
-    """The card appears whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_name(f".{path.name}.new")
-    scratch.write_text(dump_toml(card), encoding="utf-8")
-    scratch.replace(path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from statistics import median
 
 from virtsim.backends import observe
 from virtsim.calibration.plan import Micro
@@ -41,7 +42,7 @@ class Samples:
     @property
     def median_ns(self) -> float:
         """Median CPU time of one repetition, ns."""
-        return _median(self.cpu_ns)
+        return median(self.cpu_ns)
 
     def deviations(self) -> list[float]:
         """Each run's CPU time against the median, as a relative difference."""
@@ -101,7 +102,7 @@ def _keep(samples: Samples, micro: Micro, run: Run) -> None:
 def _drop_warm_up(samples: Samples) -> None:
     """Drop the first run if it stands out; the others stay, whatever they are."""
     rest = samples.cpu_ns[1:]
-    if rest and samples.cpu_ns[0] > WARM_UP_RATIO * _median(rest):
+    if rest and samples.cpu_ns[0] > WARM_UP_RATIO * median(rest):
         del samples.cpu_ns[0], samples.wall_ns[0], samples.lost[0]
 
 
@@ -112,9 +113,3 @@ def _drop_disturbed(samples: Samples) -> None:
     samples.disturbed += len(samples.lost) - len(kept)
     for values in (samples.cpu_ns, samples.wall_ns, samples.lost):
         values[:] = [values[i] for i in kept]
-
-
-def _median(values: Sequence[float]) -> float:
-    ordered = sorted(values)
-    middle = len(ordered) // 2
-    return ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2

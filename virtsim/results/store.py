@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import gzip
-import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from virtsim.core.errors import SpecError
+from virtsim.core.files import write_whole
 from virtsim.core.spec import decode_json, encode_json
 from virtsim.results.run import Run
 
@@ -16,14 +16,7 @@ def save_runs(path: Path | str, runs: Iterable[Run]) -> None:
     """Write runs; the file appears whole or not at all."""
     path = Path(path)
     data = b"".join(encode_json(run) + b"\n" for run in runs)
-    if path.suffix == ".gz":
-        data = gzip.compress(data, mtime=0)
-    scratch = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        scratch.write_bytes(data)
-        os.replace(scratch, path)
-    finally:
-        scratch.unlink(missing_ok=True)
+    write_whole(path, data)
 
 
 def load_runs(path: Path | str) -> Iterator[Run]:

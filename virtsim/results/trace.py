@@ -9,8 +9,6 @@ References
 
 from __future__ import annotations
 
-import gzip
-import os
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -18,6 +16,7 @@ from typing import Any
 
 import msgspec
 
+from virtsim.core.files import write_whole
 from virtsim.results.run import Run, Slice
 
 #: Thread numbers of a process: CPUs from 1, tasks from here.
@@ -36,14 +35,7 @@ def save_trace(path: Path | str, runs: Iterable[Run]) -> None:
     path = Path(path)
     events = [event for number, run in enumerate(runs, start=1) for event in trace_events(run, number)]
     data = msgspec.json.encode({"displayTimeUnit": "ns", "traceEvents": events})
-    if path.suffix == ".gz":
-        data = gzip.compress(data, mtime=0)
-    scratch = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        scratch.write_bytes(data)
-        os.replace(scratch, path)
-    finally:
-        scratch.unlink(missing_ok=True)
+    write_whole(path, data)
 
 
 def trace_events(run: Run, process: int) -> Iterator[Event]:
