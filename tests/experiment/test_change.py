@@ -91,3 +91,23 @@ def test_no_path_does_anything_but_change_or_refuse(scenario, path, value):
     except SpecError:
         return
     assert changed.checked() == changed
+
+
+def test_a_guest_that_becomes_native_keeps_its_limits_by_a_group(scenario):
+    limited = change(scenario, {"guests.web.cpu_max": "30%", "guests.web.cpu_weight": 50})
+    native = change(limited, {"guests.web.stack": "native", "guests.web.cpu_weight": 70})
+    guest, group = native.guests[0], native.groups[-1]
+    assert (guest.stack, guest.limited, guest.group) == ("native", False, "web-limits")
+    assert (group.name, group.cpu_weight, str(group.cpu_max)) == ("web-limits", 70, "30ms/100ms")
+    assert group.parent == limited.guests[0].group
+
+
+def test_an_unlimited_guest_that_becomes_native_needs_no_group(scenario):
+    unlimited = change(scenario, {"guests.web.cpu_weight": None})
+    assert change(unlimited, {"guests.web.stack": "native"}).groups == unlimited.groups
+
+
+def test_a_native_guest_that_is_given_a_limit_is_still_refused(scenario):
+    native = change(scenario, {"guests.web.stack": "native"})
+    with pytest.raises(SpecError, match="put the limits on a group around it"):
+        change(native, {"guests.web.cpu_weight": 50})

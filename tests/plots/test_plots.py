@@ -10,7 +10,10 @@ from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 
 from virtsim.core.errors import SpecError
-from virtsim.plots import plot_comparison, plot_latency, plot_sweep, plot_timeline, save_figure
+from virtsim.platform.host import load_host
+from virtsim.platform.stack import load_stack
+from virtsim.plots import plot_comparison, plot_costs, plot_latency, plot_sweep, plot_timeline, save_figure
+from virtsim.plots.costs import role_of
 from virtsim.results.histogram import Histogram
 from virtsim.results.run import GuestRecord, LatencyRecord, Run, Slice, TaskRecord, Throttle, Wakeup
 from virtsim.results.runset import Entry, RunSet
@@ -235,6 +238,57 @@ def test_a_comparison_is_relative_to_the_kernel():
 def test_nothing_to_compare_is_refused():
     with pytest.raises(SpecError, match="rows: none has"):
         plot_comparison([{"metric": "m", "model": None, "real": 1.0}])
+
+
+# -- costs -----------------------------------------------------------------------------------------
+
+
+def explain(*stacks, event="cpuid"):
+    host = load_host("xeon-8269cy-linux-4.19")
+    return {name: load_stack(name).explain(event, host) for name in stacks}
+
+
+def test_costs_are_bars_of_what_each_layer_spends():
+    shown = explain("native", "kvm")
+    ax = plot_costs(shown)
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["native", "kvm"]
+    native, *kvm = ax.patches
+    assert native.get_width() == pytest.approx(40.0)
+    assert sorted(bar.get_width() for bar in kvm) == pytest.approx(sorted(r.cost_ns for r in shown["kvm"].spent()))
+    assert max(bar.get_x() + bar.get_width() for bar in kvm) == pytest.approx(sum(b.get_width() for b in kvm))
+    assert len({bar.get_facecolor() for bar in kvm}) == len(kvm), "a tint for each primitive"
+    assert [text.get_text() for text in ax.figure.legends[0].get_texts()] == ["hardware", "monitor"]
+    assert ax.get_xlabel() == "cost (ns)"
+
+
+def test_bars_beyond_the_limit_are_cut_and_say_so():
+    ax = plot_costs(explain("kvm", "kvm-nested"), limit_ns=1000)
+    assert max(bar.get_x() + bar.get_width() for bar in ax.patches) == pytest.approx(1000)
+    assert any(text.get_text().startswith(" → 7.") for text in ax.texts)
+
+
+@pytest.mark.parametrize(
+    ("stack", "roles"),
+    [
+        ("native", ["hardware", "kernel"]),
+        ("container", ["hardware", "kernel", "filter"]),
+        ("hosted-bt", ["hardware", "host kernel", "host process", "monitor", "device path", "guest kernel"]),
+        (
+            "kvm-nested",
+            ["hardware", "host kernel", "outer monitor", "host kernel", "monitor", "device path", "guest kernel"],
+        ),
+    ],
+)
+def test_each_layer_has_its_role(stack, roles):
+    stack = load_stack(stack)
+    assert [role_of(stack, level) for level in range(len(stack.kinds))] == roles
+
+
+def test_costs_without_prices_are_refused():
+    with pytest.raises(SpecError, match="there are none"):
+        plot_costs({})
+    with pytest.raises(SpecError, match="has no prices"):
+        plot_costs({"a": load_stack("native").explain("cpuid")})
 
 
 # -- manners ---------------------------------------------------------------------------------------

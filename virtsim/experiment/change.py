@@ -3,6 +3,9 @@
 A path is made of field names, separated by dots. In a list of named things (guests, groups, tasks) a part is
 a name or an index, ``guests.web`` or ``guests[0]``; in other lists an index, ``program[0]`` or ``program.0``;
 ``*`` stands for all. A name that holds dots is found as it is: of several that fit, the longest.
+
+A guest whose stack becomes ``native`` keeps its limits: they move to a group of its own, ``NAME-limits``, since a
+native guest has no cgroup to limit. So stacks with and without one can be swept over.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ import msgspec
 
 from virtsim.core.errors import SpecError
 from virtsim.core.spec import encode_json
+from virtsim.scenario.guest import Limits
 from virtsim.scenario.scenario import Scenario
 
 #: Fields that hold lists; an absent one is empty and has nothing to be addressed.
@@ -51,6 +55,7 @@ def change(scenario: Scenario, changes: Mapping[str, Any]) -> Scenario:
     CpuMax('30ms/100ms')
     """
     data = scenario.to_builtins()
+    natives = []
     for path, value in changes.items():
         plain = as_builtins(value, path)
         for place, key in list(_places(data, path, path)):
@@ -58,11 +63,24 @@ def change(scenario: Scenario, changes: Mapping[str, Any]) -> Scenario:
                 place.pop(key, None)
             else:
                 place[key] = plain
+            if (key, plain) == ("stack", "native") and any(place is guest for guest in data["guests"]):
+                natives.append(place)
+    for guest in natives:
+        _limit_by_group(data, guest)
     try:
         return Scenario.from_builtins(data)
     except SpecError as problem:
         settings = ", ".join(f"{path}={show_level(value)}" for path, value in changes.items())
         raise problem.inside(f"with {settings}: ") from None
+
+
+def _limit_by_group(data: dict[str, Any], guest: dict[str, Any]) -> None:
+    """Move the limits of a guest to a group around it."""
+    limits = {name: guest.pop(name) for name in Limits.__struct_fields__ if name in guest}
+    if limits:
+        around = {"parent": guest["group"]} if "group" in guest else {}
+        guest["group"] = f"{guest['name']}-limits"
+        data.setdefault("groups", []).append({"name": guest["group"], **around, **limits})
 
 
 def as_builtins(value: Any, path: str) -> Any:

@@ -40,6 +40,30 @@ class Line(NamedTuple):
     source: str
 
 
+class Spent(NamedTuple):
+    """What one layer spends of one primitive.
+
+    Attributes
+    ----------
+    level : int
+        Index of the layer whose handling spends it; 0, the hardware, where an instruction runs untouched.
+    layer : str
+        Its name.
+    primitive : str
+        What is spent.
+    times : float
+        How often for the event that was asked about.
+    cost_ns : float, ns, or None
+        Of all of them; None without a host.
+    """
+
+    level: int
+    layer: str
+    primitive: str
+    times: float
+    cost_ns: float | None
+
+
 class Explanation:
     """An expansion on a stack, printable as text and as HTML.
 
@@ -71,6 +95,29 @@ class Explanation:
         yield Line(depth, count, node.event, self.stack.layer_name(node.level), note, cost, source)
         for part in node.parts:
             yield from self._lines(part.expansion, part.times, part.note, depth + 1)
+
+    def spent(self) -> list[Spent]:
+        """Primitives by the layer that spends them, the top layer first; their costs add up to the event's.
+
+        A monitor that executes an instruction of its own which a monitor below gets hold of leaves the cost to
+        the one below: the layer is the one that took the last step down to the hardware.
+        """
+        times: dict[tuple[int, str], float] = {}
+        self._spend(self.expansion, 1.0, self.expansion.level, times)
+        rows = sorted(times.items(), key=lambda row: -row[0][0])
+        return [
+            Spent(level, self.stack.layer_name(level), primitive, count, self._cost(primitive, count))
+            for (level, primitive), count in rows
+        ]
+
+    def _spend(self, node: Expansion, count: float, level: int, times: dict[tuple[int, str], float]) -> None:
+        if node.primitive:
+            times[level, node.event] = times.get((level, node.event), 0.0) + count
+        for part in node.parts:
+            self._spend(part.expansion, count * part.times, node.level, times)
+
+    def _cost(self, primitive: str, count: float) -> float | None:
+        return None if self.host is None else count * self.host.price(primitive)
 
     def __str__(self) -> str:
         rows = [f"{_title(self)}", ""]

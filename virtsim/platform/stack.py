@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -146,6 +147,32 @@ class Stack:
 
         return expand(event, self, size=size)
 
+    def with_parameters(self, changes: Mapping[str, Mapping[str, float | Parameter]]) -> Stack:
+        """This stack with other parameters of some layers.
+
+        Parameters
+        ----------
+        changes : mapping of str to mapping
+            Layer, by its name or kind, and its parameters: ``{"virtio": {"batch": 16}}``. A number has the unit of
+            the parameter that it replaces and counts as assumed; all layers of that name or kind are changed.
+
+        Raises
+        ------
+        SpecError
+            If there is no such layer, or it has no such parameter.
+        """
+        layers = list(self.card.layers)
+        for label, parameters in changes.items():
+            found = [i for i, layer in enumerate(layers) if label in (layer.name, layer.kind)]
+            if not found:
+                known = ", ".join(self.layer_name(i) for i in range(len(layers)))
+                raise SpecError(f"stack {self.name!r}", f"no layer is called {label[:60]!r}; its layers are: {known}")
+            for i in found:
+                known_here = self.settings[i].parameters
+                given = {name: _parameter(name, value, known_here) for name, value in parameters.items()}
+                layers[i] = layers[i].replace(parameters={**layers[i].parameters, **given})
+        return Stack(self.card.replace(layers=layers))
+
     def explain(self, event: str, host: HostCard | None = None, size: int = 0) -> Explanation:
         """The expansion for reading: who handles what, how often, and what it costs on ``host``.
 
@@ -173,6 +200,14 @@ class Stack:
 
     def __repr__(self) -> str:
         return f"Stack({' · '.join(self.layer_name(i) for i in range(len(self.kinds)))})"
+
+
+def _parameter(name: str, value: float | Parameter, known: Mapping[str, Parameter]) -> Parameter:
+    """``value`` as a parameter; what the layer does not know gets any unit and is refused by :class:`Settings`."""
+    if isinstance(value, Parameter):
+        return value
+    unit = known[name].unit if name in known else "1"
+    return Parameter(value=float(value), unit=unit, source="given in the program", date="2026", status="assumed")
 
 
 def _offer(kind: LayerKind, settings: Settings, below: frozenset[str]) -> frozenset[str]:

@@ -62,6 +62,16 @@ def new_axes(width: float, height: float) -> Axes:
     return figure.add_subplot()
 
 
+def new_panels(rows: int, columns: int, width: float, height: float, *, sharex: bool = False) -> list[Axes]:
+    """Axes of one figure, inches, row by row; see :func:`new_axes`."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return list(figure.subplots(rows, columns, squeeze=False, sharex=sharex).flat)
+
+
 def save_figure(axes: Axes | Iterable[Axes], path: Path | str) -> None:
     """Write the figure that ``axes`` belong to; PNG files are the same bytes for the same figure."""
     first: Any = axes if hasattr(axes, "figure") else next(iter(axes))

@@ -137,7 +137,9 @@ class Guest(Limits, frozen=True):
         super()._check()
         if self.stack == "native" and self.limited:
             raise SpecError(
-                "stack", "a native guest has no cgroup of its own to limit; use stack 'container' or a group"
+                "stack",
+                "a native guest has no cgroup of its own to limit; put the limits on a group around it (as a change of "
+                "the stack in a sweep does), or use stack 'container'",
             )
         if self.stack == "native" and self.isolation != Isolation():
             raise SpecError("isolation", "a native guest is not isolated; use stack 'container'")
