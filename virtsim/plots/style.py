@@ -62,14 +62,16 @@ def new_axes(width: float, height: float) -> Axes:
     return figure.add_subplot()
 
 
-def new_panels(rows: int, columns: int, width: float, height: float, *, sharex: bool = False) -> list[Axes]:
+def new_panels(
+    rows: int, columns: int, width: float, height: float, *, sharex: bool = False, sharey: bool = False
+) -> list[Axes]:
     """Axes of one figure, inches, row by row; see :func:`new_axes`."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
-    return list(figure.subplots(rows, columns, squeeze=False, sharex=sharex).flat)
+    return list(figure.subplots(rows, columns, squeeze=False, sharex=sharex, sharey=sharey).flat)
 
 
 def save_figure(axes: Axes | Iterable[Axes], path: Path | str) -> None:
@@ -89,11 +91,20 @@ def shade(colour: str, step: int, steps: int) -> tuple[float, float, float]:
     return red, green, blue
 
 
-def plain_numbers(ax: Axes) -> None:
-    """Write the ticks of a logarithmic horizontal axis as numbers, not as powers of ten."""
+def plain_numbers(ax: Axes, axes: str = "x") -> None:
+    """Write the ticks of logarithmic ``axes`` (``x``, ``y`` or ``xy``) as numbers, not as powers of ten."""
     from matplotlib.ticker import FuncFormatter
 
-    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    for name in axes:
+        getattr(ax, f"{name}axis").set_major_formatter(FuncFormatter(lambda value, _: _plain(value)))
+
+
+def _plain(value: float) -> str:
+    """``20k`` and ``3M`` rather than long rows of noughts."""
+    for size, letter in ((1e6, "M"), (1e4, "k")):
+        if value >= size:
+            return f"{value / (1e3 if letter == 'k' else size):g}{letter}"
+    return f"{value:g}"
 
 
 def time_unit(longest_ns: float) -> tuple[str, int]:
