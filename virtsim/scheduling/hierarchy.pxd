@@ -40,6 +40,8 @@ cdef class Hierarchy:
     cdef int _take_from(self, Entity entity) except -1
     @cython.locals(cpu=Cpu, home=FairQueue, entity=Entity)
     cdef void _enqueue(self, Task task, bint initial=*)
+    @cython.locals(entity=Entity)
+    cdef void _rejoin(self, Task task)
     cdef void _check_runtime(self, FairQueue queue)
     @cython.locals(entity=Entity)
     cdef void _dequeue(self, Task task, bint asleep)

@@ -166,10 +166,11 @@ class Hierarchy:
     def _enqueue(self, task: Task, initial: bool = False) -> None:
         """Make a task runnable on ``task.cpu``; groups that were empty there join as well."""
         cpu = self.cpus[task.cpu]
-        if cpu.current is not None and cpu.account_ns < self.now_ns:
-            self._account(cpu)
         home = task.group.queues[task.cpu]
         task.queue, task.parent = home, home.entity
+        self._rejoin(task)
+        if cpu.current is not None and cpu.account_ns < self.now_ns:
+            self._account(cpu)
         if home.entity is not None:
             self.balancer.follow(home)
         if task.load_average is not None:
@@ -182,8 +183,6 @@ class Hierarchy:
             assert queue is not None
             if counting:
                 if entity.on_queue:
-                    if entity.delayed:
-                        queue.rejoin_delayed(entity)
                     counting = False
                 else:
                     if entity is not task:
@@ -199,6 +198,19 @@ class Hierarchy:
             entity = entity.parent
         if task.parent is not None:
             self._update_shares(task)
+
+    def _rejoin(self, task: Task) -> None:
+        """End the delay of the entity that is still queued, the task's own or its group's, if there is one.
+
+        As in the kernel, where ``requeue_delayed_entity`` does not account for the running entity first, the
+        mean it is placed by is that of the last tick or switch: one that wakes later is placed further back.
+        """
+        entity: Entity | None = task
+        while entity is not None and not entity.on_queue:
+            entity = entity.parent
+        if entity is not None and entity.delayed:
+            assert entity.queue is not None
+            entity.queue.rejoin_delayed(entity)
 
     def _check_runtime(self, queue: FairQueue) -> None:
         """A queue that was empty gets runtime before it runs, or is throttled at once."""
