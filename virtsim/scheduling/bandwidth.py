@@ -68,8 +68,9 @@ class Bandwidth:
         self.burst_ns = burst_ns
         self.slice_ns = slice_ns
         self.phase_ns = phase_ns
-        self.runtime_ns = 0
-        self.snapshot_ns = 0
+        # The kernel fills the pool at every setting, the quota's and then the burst's: it begins full.
+        self.runtime_ns = quota_ns + burst_ns
+        self.snapshot_ns = self.runtime_ns
         self.active = False
         self.idle = False
         self.slack_pending = False
@@ -80,7 +81,6 @@ class Bandwidth:
         self.bursts = 0
         self.throttled_time_ns = 0
         self.burst_time_ns = 0
-        self.refill()
 
     def refill(self) -> None:
         """Add a quota to the pool, up to quota plus burst."""
