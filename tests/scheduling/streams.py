@@ -26,7 +26,8 @@ COSTS = SchedulingCosts(
     migration_ns=5000,
     tick_ns=900,
     timer_latency_ns=(1, 500, 900, 40_000),
-    timer_idle_ns=333,
+    timer_idle_ns=(333, 1200),
+    cold=((10_000, 100, 900), (1_000_000, 2_000, 7_000), (30_000_000, 9_000, 30_000)),
     stolen_share=0.01,
 )
 DRAWS = (

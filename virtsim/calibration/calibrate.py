@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from virtsim.calibration.card import machine_card, with_fit
+from virtsim.calibration.cold import measure_cold
 from virtsim.calibration.fit import Fit, Row, fit
 from virtsim.calibration.measure import Samples, measure
 from virtsim.calibration.plan import Micro, micro_workloads
@@ -99,11 +100,13 @@ def calibrate(
     samples = measure(plan, rounds, progress)
     fitted = fit(_rows(plan, samples), _wanted(start), _known(start))
     priced = with_fit(start, fitted)
+    cold = measure_cold(priced, timer_rounds)
+    priced = priced.replace(timing=priced.timing.replace(cold=cold))
     latency = measure_timers(priced, timer_rounds, lambda: None)
     crossing = next((micro for micro in plan if micro.name.endswith("two-cpus")), None)
     answers = idle_answer_ns(priced, crossing, samples[crossing.name].wall_ns) if crossing is not None else []
     deviations = [value for collected in samples.values() for value in collected.deviations()]
-    card = with_fit(start, fitted, latency, answers, _foreign_shares(plan, samples), deviations)
+    card = with_fit(priced, fitted, latency, answers, _foreign_shares(plan, samples), deviations)
     found = Calibration(card, fitted, samples, warnings=_warnings(fitted, samples))
     if save:
         found.path = Path(out) if out is not None else this_card()

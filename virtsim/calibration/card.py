@@ -62,7 +62,8 @@ def with_fit(
         timing = timing.replace(
             timer_latency=_delay(list(latency.runs_ns), "measured: wake-ups of a periodic task", today),
             timer_latency_quantiles=list(latency.quantiles_ns),
-            idle_exit=_delay([latency.idle_exit_ns], "measured: timers alone against timers beside a busy task", today),
+            idle_exit=_delay(list(latency.idle_ns), "measured: timers alone against timers beside a busy task", today),
+            idle_exit_quantiles=list(latency.idle_ns),
         )
     if idle_answers_ns:
         source = "fit: duration of a ping-pong across two CPUs"

@@ -1,7 +1,7 @@
 """Delays that no CPU time explains: how late timers are, and how long an idle CPU takes to answer.
 
-Timers are measured where nothing else runs and beside a task that computes; the difference is what an
-idle CPU takes to come back. The answer of an idle CPU to a wake-up from another one is the one number
+Timers are measured beside a task that computes and where nothing else runs; what they are later there is
+what an idle CPU takes to come back. The answer of an idle CPU to a wake-up from another one is the one number
 that makes the model's ping-pong across two CPUs last as long as the measured one.
 """
 
@@ -36,13 +36,13 @@ class TimerLatency:
         Evenly spaced quantiles, ascending.
     runs_ns : tuple of float, ns
         Median of each run.
-    idle_exit_ns : float, ns
-        What an idle CPU adds.
+    idle_ns : tuple of int, ns
+        Quantiles of what an idle CPU adds.
     """
 
     quantiles_ns: tuple[int, ...]
     runs_ns: tuple[float, ...]
-    idle_exit_ns: float
+    idle_ns: tuple[int, ...]
 
 
 def timer_scenarios() -> tuple[Scenario, Scenario]:
@@ -63,23 +63,25 @@ def measure_timers(card: HostCard, rounds: int, progress: Callable[[], None]) ->
         quiet, beside = (_wakeups(observe(scenario, repeats_if_disturbed=0)) for scenario in (alone, busy))
         runs.append((quiet, beside))
         progress()
-    path_ns = _model_path_ns(card, alone)
     quiet_all, beside_all = Histogram(), Histogram()
     for quiet, beside in runs:
         quiet_all.merge(quiet)
         beside_all.merge(beside)
-    at_once = 100 * beside_all.share_below(AT_ONCE_NS)
-    busy_ns = beside_all.percentile_ns(at_once / 2)
-    idle_exit_ns = max(0.0, quiet_all.percentile_ns(50) - busy_ns)
-    prompt = quiet_all.share_below(AT_ONCE_NS)
-    levels = [100 * prompt * (i + 0.5) / QUANTILES for i in range(QUANTILES)]
-    latencies = [quiet_all.percentile_ns(level) - idle_exit_ns - path_ns for level in levels]
-    medians = [quiet.percentile_ns(50) - idle_exit_ns - path_ns for quiet, _ in runs]
+    path_ns = _model_path_ns(card, busy)
+    late = [value - path_ns for value in _at_once_quantiles(beside_all)]
+    typical = max(0.0, late[QUANTILES // 2])
+    idle_path_ns = _model_path_ns(card, alone) + typical
     return TimerLatency(
-        tuple(max(0, round(value)) for value in latencies),
-        tuple(max(0.0, value) for value in medians),
-        idle_exit_ns,
+        tuple(max(0, round(value)) for value in late),
+        tuple(max(0.0, _at_once_quantiles(beside)[QUANTILES // 2] - path_ns) for _, beside in runs),
+        tuple(max(0, round(value - idle_path_ns)) for value in _at_once_quantiles(quiet_all)),
     )
+
+
+def _at_once_quantiles(wakeups: Histogram) -> list[float]:
+    """Evenly spaced quantiles of the wake-ups that did not wait for another task to stop, ns."""
+    share = wakeups.share_below(AT_ONCE_NS)
+    return [wakeups.percentile_ns(100 * share * (i + 0.5) / QUANTILES) for i in range(QUANTILES)]
 
 
 def _wakeups(run: Run) -> Histogram:
@@ -92,9 +94,10 @@ def _model_path_ns(card: HostCard, scenario: Scenario) -> float:
         timer_latency=card.timing.timer_latency.at(0.0),
         idle_exit=card.timing.idle_exit.at(0.0),
         timer_latency_quantiles=[],
+        idle_exit_quantiles=[],
     )
-    run = simulate(scenario, host=card.replace(timing=timing))
-    return _wakeups(run).percentile_ns(50)
+    wakeups = _wakeups(simulate(scenario, host=card.replace(timing=timing)))
+    return _at_once_quantiles(wakeups)[QUANTILES // 2]
 
 
 def idle_answer_ns(card: HostCard, micro: Micro, wall_ns: Sequence[float]) -> list[float]:

@@ -144,6 +144,7 @@ def _scheduling_costs(card: HostCard) -> SchedulingCosts:
         idle_exit_ns=card.timing.ns("wakeup_idle_cpu"),
         preempt_remote_ns=card.timing.ns("wakeup_same_cpu"),
         timer_latency_ns=tuple(card.timing.timer_latency_quantiles) or (card.timing.ns("timer_latency"),),
-        timer_idle_ns=card.timing.ns("idle_exit"),
+        timer_idle_ns=tuple(card.timing.idle_exit_quantiles) or (card.timing.ns("idle_exit"),),
+        cold=card.timing.cold.points if card.timing.cold is not None else (),
         stolen_share=min(foreign.known("timing.foreign_share"), 0.9) if foreign is not None else 0.0,
     )

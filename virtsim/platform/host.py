@@ -118,6 +118,37 @@ class Kernel(Spec, frozen=True, kw_only=True):
         return 10**9 // self.hz
 
 
+class ColdWakeup(Spec, frozen=True, kw_only=True):
+    """CPU time that a woken task needs on top of what the prices say, by how long it was away.
+
+    Parameters
+    ----------
+    away : list of str or int, ns
+        Absences, ascending.
+    busy, idle : list of int, ns
+        Extra CPU time after each: with another task on the CPU meanwhile, and with none.
+    source, date : str
+        Where the numbers are from.
+    """
+
+    away: Annotated[list[Duration], Meta(min_length=1, max_length=100)]
+    busy: list[Annotated[int, Meta(ge=0)]]
+    idle: list[Annotated[int, Meta(ge=0)]]
+    source: Text
+    date: Text
+
+    def _check(self) -> None:
+        if not len(self.away) == len(self.busy) == len(self.idle):
+            raise SpecError("away", "away, busy and idle have one number each for every absence")
+        if self.away[0] <= 0 or any(one >= other for one, other in zip(self.away, self.away[1:])):
+            raise SpecError("away", "absences are positive and ascending")
+
+    @property
+    def points(self) -> tuple[tuple[int, int, int], ...]:
+        """(away, busy, idle), ns."""
+        return tuple((int(away), busy, idle) for away, busy, idle in zip(self.away, self.busy, self.idle))
+
+
 class Timing(Spec, frozen=True, kw_only=True):
     """Delays: time that passes before something happens, without a CPU being used for it.
 
@@ -133,12 +164,16 @@ class Timing(Spec, frozen=True, kw_only=True):
         From waking a task on another CPU that is idle until it runs.
     idle_exit : Parameter, ns
         Time an idle CPU takes to answer an interrupt, on top of the above for timers.
+    idle_exit_quantiles : list of int, ns
+        Evenly spaced quantiles of the same, ascending; the single value stands for all if empty.
     timer_slack : Parameter, ns
         The kernel's default for tasks of the fair class.
     migration_cost : Parameter, ns
         A task that ran more recently than this counts as cache-hot to the balancer.
     foreign_share : Parameter, optional
         Share (unit ``1``) of a CPU's time that goes to others while a run keeps it busy; none if absent.
+    cold : ColdWakeup, optional
+        What a task finds cold when it wakes; nothing if absent.
     """
 
     timer_latency: Parameter
@@ -146,9 +181,11 @@ class Timing(Spec, frozen=True, kw_only=True):
     wakeup_same_cpu: Parameter
     wakeup_idle_cpu: Parameter
     idle_exit: Parameter
+    idle_exit_quantiles: Annotated[list[Annotated[int, Meta(ge=0)]], Meta(max_length=1000)] = []
     timer_slack: Parameter
     migration_cost: Parameter
     foreign_share: Parameter | None = None
+    cold: ColdWakeup | None = None
 
     def _check(self) -> None:
         for name in self.__struct_fields__:

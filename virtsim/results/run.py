@@ -12,7 +12,7 @@ import msgspec
 from virtsim.core.spec import encode_json
 from virtsim.core.units import show_duration
 from virtsim.results.histogram import Histogram
-from virtsim.results.schema import AT_ONCE_NS, LATENCIES, METRICS, PERCENTILES
+from virtsim.results.schema import AT_ONCE_NS, INTERLUDE_NS, LATENCIES, METRICS, PERCENTILES
 from virtsim.scenario.scenario import Scenario
 
 if TYPE_CHECKING:
@@ -220,14 +220,15 @@ class Run(msgspec.Struct, kw_only=True):
         yield from self._turns()
 
     def _turns(self) -> Iterator[Metric]:
-        """Mean length of the tasks' turns; a turn is made of slices that touch."""
+        """Mean length of the tasks' turns; a turn is made of slices that touch, but for what kernel threads take."""
         turns: dict[str, list[int]] = {}
-        last: dict[int, tuple[str, int]] = {}
+        last: dict[int, tuple[str, int]] = {}  # by CPU: whose turn it was, and until when
         for piece in self.slices:
             entity = f"{piece.guest}/{piece.task}"
             lengths = turns.setdefault(entity, [])
             length_ns = piece.end_ns - piece.start_ns
-            if last.get(piece.cpu) == (entity, piece.start_ns):
+            whose, until_ns = last.get(piece.cpu, ("", 0))
+            if whose == entity and piece.start_ns - until_ns <= INTERLUDE_NS:
                 lengths[-1] += length_ns
             else:
                 lengths.append(length_ns)

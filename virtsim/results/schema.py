@@ -58,3 +58,5 @@ LATENCIES = ("wakeup_latency", "response_time", "request_latency")
 PERCENTILES = (50, 90, 99)
 #: A wake-up later than this waited for somebody else to stop, ns.
 AT_ONCE_NS = 500_000
+#: A task that is back on its CPU within this time was interrupted by a kernel thread: its turn goes on, ns.
+INTERLUDE_NS = 100_000

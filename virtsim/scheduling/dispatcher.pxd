@@ -1,5 +1,7 @@
 cimport cython
 
+from virtsim.core.streams cimport SplitMix64
+from virtsim.scheduling.cold cimport Cold
 from virtsim.scheduling.cpu cimport Cpu
 from virtsim.scheduling.fair cimport Entity, FairQueue
 from virtsim.scheduling.group cimport Group
@@ -12,6 +14,9 @@ cdef long long BURST_END, PERIOD, RESCHEDULE, TICK, BLOCKED, RUNNABLE
 cdef class Dispatcher(Hierarchy):
     cdef public object on_switch
     cdef public object on_wakeup
+    cdef Cold _cold
+    cdef tuple _timer_idle_ns
+    cdef SplitMix64 _latency_rng
 
     cpdef bint step(self, Task task)
     cdef void _arm_tick(self, Cpu cpu)
@@ -28,6 +33,7 @@ cdef class Dispatcher(Hierarchy):
     cdef int _burst_end(self, Cpu cpu) except -1
     @cython.locals(cpu=Cpu)
     cpdef long long wake(self, Task task, long long waker_cpu, bint timer=*, bint sync=*)
+    cdef long long _drawn(self, tuple quantiles)
     cdef int _move(self, Task task, long long cpu) except -1
     @cython.locals(running=Task, mine=Entity, its=Entity)
     cdef void _preempt(self, Cpu cpu, Task task)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from virtsim.core.streams import SplitMix64
+from virtsim.scheduling.cold import Cold
 from virtsim.scheduling.cpu import Cpu
 from virtsim.scheduling.events import BURST_END, PERIOD, RESCHEDULE, TICK
 from virtsim.scheduling.fair import Entity
@@ -16,8 +18,11 @@ from virtsim.scheduling.task import BLOCKED, RUNNABLE, Task
 class Dispatcher(Hierarchy):
     """Decides when a CPU reschedules, and does it."""
 
-    def __init__(self, cpus: int, kernel: Kernel, costs: SchedulingCosts, tick_phase_ns: int) -> None:
+    def __init__(self, cpus: int, kernel: Kernel, costs: SchedulingCosts, tick_phase_ns: int, seed: int) -> None:
         super().__init__(cpus, kernel, costs, tick_phase_ns)
+        self._cold = Cold(costs.cold)
+        self._timer_idle_ns = costs.timer_idle_ns
+        self._latency_rng = SplitMix64(seed)
         #: Called with (time_ns, cpu, previous, next) at every switch, and with (time_ns, cpu, task) at every wake-up.
         self.on_switch: Callable[[int, int, Task | None, Task | None], None] | None = None
         self.on_wakeup: Callable[[int, int, Task], None] | None = None
@@ -157,9 +162,10 @@ class Dispatcher(Hierarchy):
         if self.on_wakeup is not None:
             self.on_wakeup(self.now_ns, task.cpu, task)
         local = task.cpu == waker_cpu
+        task.burst_ns += self._cold.cost_ns(self.now_ns - task.last_ran_ns, cpu.current is None)
         if cpu.current is None:
             costs = self.costs
-            local_ns = costs.timer_idle_ns if timer else 0
+            local_ns = self._drawn(self._timer_idle_ns) if timer else 0
             self._reschedule_soon(cpu, local_ns if local else costs.idle_exit_ns)
             return 0 if timer else (costs.wake_ns if local else costs.wake_remote_ns)
         self._preempt(cpu, task)
@@ -168,6 +174,12 @@ class Dispatcher(Hierarchy):
         if not cpu.tick_armed:
             self._arm_tick(cpu)
         return 0 if timer else self._wake_ns
+
+    def _drawn(self, quantiles: tuple[int, ...]) -> int:
+        """A latency, from its evenly spaced quantiles."""
+        if len(quantiles) == 1:
+            return quantiles[0]
+        return quantiles[int(self._latency_rng.uniform() * len(quantiles))]
 
     def _move(self, task: Task, cpu: int) -> None:
         task.migrations += 1

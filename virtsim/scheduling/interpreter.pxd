@@ -1,6 +1,5 @@
 cimport cython
 
-from virtsim.core.streams cimport SplitMix64
 from virtsim.scheduling.cpu cimport Cpu
 from virtsim.scheduling.dispatcher cimport Dispatcher
 from virtsim.scheduling.program cimport Program, Sampler
@@ -24,7 +23,6 @@ cdef class Interpreter(Dispatcher):
     cdef public long long live_tasks
     cdef public object on_external
     cdef tuple _timer_latency_ns
-    cdef SplitMix64 _latency_rng
 
     @cython.locals(
         program=Program, codes=list, operands=list, registers=list, slots=list, cpu=Cpu, sampler=Sampler,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from virtsim.core.errors import ModelError
-from virtsim.core.streams import SplitMix64
 from virtsim.scheduling.dispatcher import Dispatcher
 from virtsim.scheduling.events import TIMER
 from virtsim.scheduling.load import LoadAverage
@@ -56,7 +55,7 @@ class Interpreter(Dispatcher):
     """
 
     def __init__(self, cpus: int, kernel: Kernel, costs: SchedulingCosts, tick_phase_ns: int, seed: int) -> None:
-        super().__init__(cpus, kernel, costs, tick_phase_ns)
+        super().__init__(cpus, kernel, costs, tick_phase_ns, seed)
         self.semaphores: list[int] = []
         self.wake_at: list[int] = []
         self.waiters: list[list[Task]] = []
@@ -67,7 +66,6 @@ class Interpreter(Dispatcher):
         #: Called with (task, number) for an EXTERNAL instruction; wake the task with :meth:`wake`.
         self.on_external: Callable[[Task, int], None] | None = None
         self._timer_latency_ns = costs.timer_latency_ns
-        self._latency_rng = SplitMix64(seed)
 
     def step(self, task: Task) -> bool:
         """Interpret the task's program until it needs CPU time (true) or has blocked or ended (false)."""
@@ -195,10 +193,7 @@ class Interpreter(Dispatcher):
 
     def _sleep_until(self, task: Task, due_ns: int) -> None:
         """Block until a timer fires: at most the slack, and some latency, after it is due."""
-        quantiles = self._timer_latency_ns
-        latency = quantiles[0]
-        if len(quantiles) > 1:
-            latency = quantiles[int(self._latency_rng.uniform() * len(quantiles))]
+        latency = self._drawn(self._timer_latency_ns)
         task.version += 1
         if due_ns < self.now_ns:
             due_ns = self.now_ns
@@ -254,6 +249,8 @@ class Interpreter(Dispatcher):
         parent = task.parent_task
         if parent is not None:
             parent.children_ns += task.cpu_time_ns
+            # What the parent finds cold is in the price of a fork.
+            parent.last_ran_ns = self.now_ns
             self.wake(parent, task.cpu)
 
     def _leave_to_outside(self, task: Task, number: int) -> bool:

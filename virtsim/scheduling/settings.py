@@ -25,8 +25,10 @@ class SchedulingCosts:
         CPU time a tick takes from whatever runs.
     timer_latency_ns : tuple of int
         Quantiles, evenly spaced, of the time from a timer's latest expiry until its task can be switched to.
-    timer_idle_ns : int
-        What a timer takes longer on an idle CPU.
+    timer_idle_ns : tuple of int
+        Quantiles, evenly spaced, of what a timer takes longer on an idle CPU.
+    cold : tuple of (int, int, int)
+        What a woken task needs on top: see :class:`~virtsim.scheduling.cold.Cold`.
     stolen_share : float
         Share of each busy CPU that goes to somebody outside the model.
     """
@@ -39,7 +41,8 @@ class SchedulingCosts:
     migration_ns: int = 0
     tick_ns: int = 0
     timer_latency_ns: tuple[int, ...] = (0,)
-    timer_idle_ns: int = 0
+    timer_idle_ns: tuple[int, ...] = (0,)
+    cold: tuple[tuple[int, int, int], ...] = ()
     stolen_share: float = 0.0
 
 

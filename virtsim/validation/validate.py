@@ -21,6 +21,7 @@ from virtsim.scenario.scenario import Scenario
 from virtsim.validation.compare import Comparison, Row, compare, quantile
 from virtsim.validation.predict import predict
 from virtsim.validation.verdict import Verdict
+from virtsim.workload.operations import Compute, Operation, Repeat
 
 Progress = Callable[[Iterable[int], str], Iterable[int]]
 
@@ -169,8 +170,24 @@ def _observe_all(scenarios: Sequence[Scenario], rounds: int, seed: int, progress
     for number in _wrapped(progress, rounds * len(scenarios), "observing"):
         which = number % len(scenarios)
         phases = number // len(scenarios)
-        real[which].append(observe(scenarios[which], seed=seed, phases=phases, repeats_if_disturbed=1))
+        scenario = scenarios[which]
+        timeline = takes_turns(scenario) and capability("tracefs").present
+        run = observe(scenario, seed=seed, phases=phases, repeats_if_disturbed=1, timeline=timeline)
+        real[which].append(run)
     return real
+
+
+def takes_turns(scenario: Scenario) -> bool:
+    """Whether all that happens is that tasks compute in turn on one CPU: then the lengths of turns are compared."""
+    tasks = [task for guest in scenario.guests for task in guest.workload.tasks]
+    alone = scenario.cpus is not None and len(scenario.cpus) == 1
+    return alone and len(tasks) > 1 and all(_only_computes(operation) for task in tasks for operation in task.program)
+
+
+def _only_computes(operation: Operation) -> bool:
+    if isinstance(operation, Repeat):
+        return all(_only_computes(inner) for inner in operation.body)
+    return isinstance(operation, Compute)
 
 
 def _judge(scenario: Scenario, real: Sequence[Run], card: HostCard, replications: int) -> list[Row]:
@@ -204,7 +221,8 @@ def compare_with_model(
         raise SpecError("real", "there is no run to compare")
     scenario = real[0].scenario
     card = host if host is not None else load_host(scenario.host)
-    model = [simulate(scenario, seed=run.seed, phases=phases_of(run), host=card) for run in real]
+    timeline = all(run.slices for run in real)
+    model = [simulate(scenario, seed=run.seed, phases=phases_of(run), host=card, timeline=timeline) for run in real]
     interval = predict(scenario, n=replications, seed=real[0].seed, host=card)
     repeatability = card.repeatability.interval if card.repeatability is not None else (0.0, 0.0)
     return compare(model, real, interval=interval, repeatability=repeatability)
