@@ -9,6 +9,7 @@ import pytest
 from tests.scheduling.conftest import MS, add, hog, job
 from virtsim.core.errors import ModelError
 from virtsim.scheduling.bandwidth import Bandwidth
+from virtsim.scheduling.cold import Cold
 from virtsim.scheduling.heart import Heart
 from virtsim.scheduling.program import Code, Program
 from virtsim.scheduling.settings import SchedulingCosts
@@ -201,3 +202,38 @@ def test_a_program_that_uses_no_time_is_refused():
     add(heart, "t", program)
     with pytest.raises(ModelError, match="t goes round more than 1000000 times without using any time"):
         heart.advance(MS)
+
+
+def test_a_pool_begins_full_with_its_burst():
+    """25 ms are used at once out of 15 ms of quota and 15 ms of burst; without a burst, at most a tick beyond 15 ms."""
+    used = {}
+    for burst in (0, 15 * MS):
+        heart = Heart(1)
+        group = heart.add_group(
+            "q", heart.root, group_load(100), heart.root.cpus, Bandwidth(15 * MS, 100 * MS, burst, 5 * MS, 0)
+        )
+        task = add(heart, "t", hog(), group=group)
+        heart.advance(99 * MS)
+        used[burst] = task.cpu_time_ns // MS
+    assert used == {0: 16, 15 * MS: 32}
+
+
+def test_what_is_cold_costs_by_the_logarithm_of_the_absence():
+    cold = Cold([(1 * MS, 100, 2_000), (16 * MS, 700, 8_000)])
+    assert [cold.cost_ns(away, True) for away in (0, 1 << 19, 1 << 30, 1 << 40)] == [0, 1_048, 8_000, 8_000]
+    assert cold.cost_ns(4 * MS, True) == pytest.approx(5_000, rel=0.02), "half way from 1 to 16 ms"
+    assert cold.cost_ns(4 * MS, False) == pytest.approx(400, rel=0.02)
+    assert Cold().cost_ns(4 * MS, True) == 0
+
+
+def test_a_woken_task_pays_for_what_is_cold():
+    """Alone on its CPU it is away for the rest of each period; a hog beside it makes it the cheaper kind."""
+    used = {}
+    for others in (0, 1):
+        heart = Heart(1, costs=SchedulingCosts(cold=((1, 1_000, 30_000), (2, 1_000, 30_000))))
+        task = add(heart, "p", job(1 * MS, 10 * MS))
+        for i in range(others):
+            add(heart, f"h{i}", hog())
+        heart.advance(95 * MS)
+        used[others] = task.cpu_time_ns - task.histograms[0].count * MS
+    assert used == {0: 9 * 30_000, 1: 9 * 1_000}
