@@ -92,10 +92,8 @@ def slowdowns(machine, draws, workloads):
     found = {}
     for name, unit in workloads.items():
         events = [Event(e["event"], e.get("times", 1.0), e.get("size", 0)) for e in unit]
-        native = draws.cost(Costs(machine.host, machine.native).totals(events))
-        found[name] = {
-            t.name: likely(draws.cost(Costs(machine.host, t.stack).totals(events)) / native) for t in machine.techniques
-        }
+        native = draws.work(events, machine.native)
+        found[name] = {t.name: likely(draws.work(events, t.stack) / native) for t in machine.techniques}
     return found
 
 
@@ -103,8 +101,7 @@ def swept_costs(machine, draws, unit, profile):
     """By technique: ns of a second of the program's computing, and of one event, for each draw of the prices."""
     computing = compute_events(1e9 / machine.host.price("compute"), profile)
     stacks = {"native": machine.native} | {t.name: t.stack for t in machine.techniques}
-    costs = {name: Costs(machine.host, stack) for name, stack in stacks.items()}
-    return {name: (draws.cost(c.totals(computing)), draws.cost(c.totals(unit))) for name, c in costs.items()}
+    return {name: (draws.work(computing, stack), draws.work(unit, stack)) for name, stack in stacks.items()}
 
 
 def crossovers(lines):

@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 import virtsim as vs
 from virtsim.core.spec import encode_json
-from virtsim.platform.costs import Costs
 from virtsim.platform.draws import PriceDraws, likely
 from virtsim.platform.operations import Event
 from virtsim.platform.stack import Layer, Stack, StackCard
@@ -91,7 +90,7 @@ def slowdowns(machine, draws, workloads):
     found = {}
     for name, mix in workloads.items():
         events = load_mix(f"units-of-work/{mix}").events
-        costs = {s: draws.cost(Costs(machine.host, stack).totals(events)) for s, stack in machine.stacks.items()}
+        costs = {s: draws.work(events, stack) for s, stack in machine.stacks.items()}
         found[name] = {s: likely(cost / costs[NATIVE]) for s, cost in costs.items() if s != NATIVE}
     return found
 
@@ -99,7 +98,7 @@ def slowdowns(machine, draws, workloads):
 def packet_rates(machine, draws):
     """What one processor could send in full packets, each second one acknowledged, Mbit/s, if no link ended it."""
     events = load_mix("packets/send_1500").events
-    costs = {s: draws.cost(Costs(machine.host, stack).totals(events)) for s, stack in machine.stacks.items()}
+    costs = {s: draws.work(events, stack) for s, stack in machine.stacks.items()}
     return {s: likely(PACKET_BITS / cost * 1e3) for s, cost in costs.items()}
 
 

@@ -9,7 +9,6 @@ import virtsim as vs
 from virtsim.backends import capability
 from virtsim.core.spec import encode_json
 from virtsim.experiment.observations import load_observations, save_observations
-from virtsim.platform.costs import Costs
 from virtsim.platform.draws import PriceDraws, likely
 from virtsim.plots import save_figure
 from virtsim.plots.style import PALETTE, WORLD, new_axes, style
@@ -70,7 +69,7 @@ def cost(card, batch, events, draws):
             changes[kind] = {parameter: value}
     if any(layer.kind in ("virtio", "split-driver") for layer in stack.card.layers):
         changes.pop("linux", None)  # The device's batch raises one interrupt for so many already.
-    return draws.cost(Costs(draws.host, stack.with_parameters(changes)).totals(events))
+    return draws.work(events, stack.with_parameters(changes))
 
 
 def verdict(overhead, band):

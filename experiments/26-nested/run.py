@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import virtsim as vs
 from virtsim.core.spec import encode_json
-from virtsim.platform.costs import Costs
 from virtsim.platform.draws import PriceDraws, likely
 from virtsim.platform.stack import Stack, StackCard
 from virtsim.plots import plot_costs, save_figure
@@ -94,8 +93,8 @@ def exit_count(stack, event):
 def overhead(stack, mix, draws):
     """CPU time of a program's unit of work over the bare machine's."""
     events = load_mix(f"units-of-work/{mix}").events
-    native = draws.cost(Costs(draws.host, vs.load_stack("native")).totals(events))
-    return likely(draws.cost(Costs(draws.host, stack).totals(events)) / native)
+    native = draws.work(events, vs.load_stack("native"))
+    return likely(draws.work(events, stack) / native)
 
 
 def published():

@@ -7,14 +7,19 @@ draw gives every primitive one price, used wherever it occurs, so what is common
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from virtsim.core.parameter import Parameter
 from virtsim.core.streams import Streams
-from virtsim.platform.host import HostCard
+from virtsim.platform.expand import combine, expand
+
+if TYPE_CHECKING:
+    from virtsim.platform.host import HostCard
+    from virtsim.platform.operations import Event
+    from virtsim.platform.stack import Stack
 
 #: Half-width of a 90 % interval in standard deviations.
 _Z_90 = 1.6448536269514722
@@ -52,6 +57,17 @@ class PriceDraws:
     exact : iterable of str
         Primitives that stay at their best estimate: ``compute`` where work is stated in time on the host.
 
+    Examples
+    --------
+    >>> from virtsim.platform.host import load_host
+    >>> from virtsim.platform.operations import Event
+    >>> from virtsim.platform.stack import load_stack
+    >>> draws = PriceDraws(load_host("xeon-8269cy-linux-4.19"), seed=7)
+    >>> fault = [Event("page_fault")]
+    >>> slow = draws.work(fault, load_stack("kvm-shadow")) / draws.work(fault, load_stack("native"))
+    >>> round(likely(slow).value, 1)
+    1.6
+
     Notes
     -----
     Prices of different primitives are independent. One whose interval does not reach 0 is drawn from a
@@ -86,6 +102,10 @@ class PriceDraws:
         for primitive, times in totals.items():
             cost += times * self.price(primitive)
         return cost
+
+    def work(self, events: Iterable[Event], stack: Stack) -> Samples:
+        """Costs of events on a stack, all together, ns; who spends them does not matter."""
+        return self.cost(combine((event.times, expand(event.event, stack, event.size)) for event in events))
 
 
 def likely(samples: Samples) -> Likely:
