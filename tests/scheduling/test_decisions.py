@@ -9,9 +9,9 @@ import sys
 
 
 def test_wakeups_preempt_where_the_kernels_did():
-    """Twelve observed seconds of a sleeper beside a hog: periodic jobs of three kinds, and random bursts.
+    """Fifteen observed seconds of a sleeper beside a hog or two: periodic jobs of several kinds, and random bursts.
 
-    Of 1,347 wake-ups 214 had to wait for the tick. Kernel threads, which the records leave out, explain
+    Of 1,617 wake-ups 277 had to wait for the tick. Kernel threads, which the records leave out, explain
     a few differences; with a mean that is brought up to now before a delayed entity rejoins, 55 of the bursts' 390
     differ.
     """
@@ -20,8 +20,8 @@ def test_wakeups_preempt_where_the_kernels_did():
     printed = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=120).stdout
     runs = [json.loads(line) for line in printed.splitlines()]
     print(printed)
-    assert len(runs) == 12
+    assert len(runs) == 15
     for run in runs:
         assert run["decisions"] - run["agreed"] <= 3, run
-    assert sum(run["late"] for run in runs) > 150
+    assert sum(run["late"] for run in runs) > 200
     assert sum(run["agreed"] for run in runs) >= 0.99 * sum(run["decisions"] for run in runs)

@@ -36,6 +36,8 @@ class MachineBuilder:
         Where files of arrivals are looked up.
     phases : int
         Number of the draw of the host's own phases and latencies.
+    tick_passed_ns : int, optional, ns
+        Time since the last tick at the start; drawn if absent.
 
     Attributes
     ----------
@@ -47,7 +49,13 @@ class MachineBuilder:
     """
 
     def __init__(
-        self, scenario: Scenario, card: HostCard, streams: Streams, folder: Path | None = None, phases: int = 0
+        self,
+        scenario: Scenario,
+        card: HostCard,
+        streams: Streams,
+        folder: Path | None = None,
+        phases: int = 0,
+        tick_passed_ns: int | None = None,
     ) -> None:
         self.scenario = scenario
         self.card = card
@@ -55,11 +63,12 @@ class MachineBuilder:
         self.folder = folder
         self.kernel = _kernel(card)
         self._random = SplitMix64(streams.seed64(f"machine.{phases}", "phases"))
+        passed_ns = int(self.kernel.tick_ns * tick_share(streams, phases))
         self.heart = Heart(
             card.topology.cpus,
             self.kernel,
             _scheduling_costs(card),
-            tick_phase_ns=self.kernel.tick_ns - int(self.kernel.tick_ns * tick_share(streams, phases)),
+            tick_phase_ns=self.kernel.tick_ns - (passed_ns if tick_passed_ns is None else tick_passed_ns),
             seed=streams.seed64(f"machine.{phases}", "timer latency"),
         )
         everywhere = frozenset(range(card.topology.cpus))

@@ -20,6 +20,7 @@ def simulate(
     seed: int = 0,
     replication: int = 0,
     phases: int = 0,
+    tick_passed_ns: int | None = None,
     timeline: bool = False,
     host: HostCard | None = None,
     folder: Path | None = None,
@@ -37,6 +38,9 @@ def simulate(
     phases : int
         Number of the draw of what the host does by itself (phases of ticks and bandwidth periods,
         latencies of timers): the programs draw the same with another one, as repeated real runs do.
+    tick_passed_ns : int, optional, ns
+        Time since the last tick when the run begins, where it is known (a real run's manifest has it);
+        drawn with the other phases if absent.
     timeline : bool
         Keep every slice and wake-up (memory grows with them).
     host : HostCard, optional
@@ -62,7 +66,7 @@ def simulate(
     card = host if host is not None else load_host(scenario.host)
     _check(scenario, card)
     streams = Streams(seed, replication)
-    builder = MachineBuilder(scenario, card, streams, folder, phases)
+    builder = MachineBuilder(scenario, card, streams, folder, phases, tick_passed_ns)
     recorder = Recorder(scenario, builder, timeline)
     builder.heart.advance(int(scenario.duration))  # a plain int: a Duration would be recorded as text
     return recorder.run(seed, _manifest(card, replication, phases))

@@ -26,6 +26,7 @@ cdef class Dispatcher(Hierarchy):
     cdef void _tick(self, Cpu cpu)
     @cython.locals(previous=Task, chosen=Task)
     cdef void _schedule(self, Cpu cpu)
+    @cython.locals(common=FairQueue)
     cdef int _switch(self, Cpu cpu, Task previous, Task chosen) except -1
     cdef int _run_on(self, Cpu cpu, Task task) except -1
     cdef int _follow_burst(self, Cpu cpu, Task task) except -1
@@ -51,5 +52,7 @@ cdef class Dispatcher(Hierarchy):
     cdef void _release(self, Group group)
 
 
+@cython.locals(mine=Entity, its=Entity)
+cdef FairQueue _meeting(Task task, Task other)
 @cython.locals(mine=Entity, its=Entity)
 cdef tuple _siblings(Task task, Task other)

@@ -8,7 +8,7 @@ from virtsim.core.streams import SplitMix64
 from virtsim.scheduling.cold import Cold
 from virtsim.scheduling.cpu import Cpu
 from virtsim.scheduling.events import BURST_END, PERIOD, RESCHEDULE, TICK
-from virtsim.scheduling.fair import Entity
+from virtsim.scheduling.fair import Entity, FairQueue
 from virtsim.scheduling.group import Group
 from virtsim.scheduling.hierarchy import Hierarchy
 from virtsim.scheduling.settings import Kernel, SchedulingCosts
@@ -94,9 +94,12 @@ class Dispatcher(Hierarchy):
                     return
 
     def _switch(self, cpu: Cpu, previous: Task | None, chosen: Task | None) -> None:
+        common: FairQueue | None = None
         if previous is not None:
             self._follow_burst(cpu, previous)
-            self._put(previous)
+            if chosen is not None:
+                common = _meeting(previous, chosen)
+            self._put(previous, common)
         else:
             cpu.idle_ns += self.now_ns - cpu.idle_since_ns
             self.idle_bits ^= cpu.bit
@@ -112,7 +115,7 @@ class Dispatcher(Hierarchy):
             cpu.idle_since_ns = self.now_ns
             self.idle_bits |= cpu.bit
         else:
-            self._take(chosen)
+            self._take(chosen, common)
         if self.on_switch is not None:
             self.on_switch(self.now_ns, cpu.number, previous, chosen)
 
@@ -275,6 +278,19 @@ class Dispatcher(Hierarchy):
                 self._reschedule_soon(queue.cpu, 0)
             else:
                 self._arm_tick(queue.cpu)
+
+
+def _meeting(task: Task, other: Task) -> FairQueue | None:
+    """The lowest queue on which both tasks have an entity."""
+    mine: Entity | None = task
+    while mine is not None:
+        its: Entity | None = other
+        while its is not None:
+            if its.queue is mine.queue:
+                return mine.queue
+            its = its.parent
+        mine = mine.parent
+    return None
 
 
 def _siblings(task: Task, other: Task) -> tuple[Entity, Entity]:

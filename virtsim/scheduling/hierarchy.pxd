@@ -35,9 +35,9 @@ cdef class Hierarchy:
     cdef bint _assign(self, FairQueue queue, long long target_ns)
     cdef Task _pick(self, Cpu cpu)
     @cython.locals(entity=Entity)
-    cdef int _put(self, Task task) except -1
-    cdef int _take(self, Task task) except -1
-    cdef int _take_from(self, Entity entity) except -1
+    cdef int _put(self, Task task, FairQueue common) except -1
+    cdef int _take(self, Task task, FairQueue common) except -1
+    cdef int _take_from(self, Entity entity, FairQueue common) except -1
     @cython.locals(cpu=Cpu, home=FairQueue, entity=Entity)
     cdef void _enqueue(self, Task task, bint initial=*)
     @cython.locals(entity=Entity)

@@ -130,8 +130,8 @@ class Hierarchy:
             else:
                 queue = entity.owned
 
-    def _put(self, task: Task) -> None:
-        """The task no longer runs; its entities wait again where they are still queued."""
+    def _put(self, task: Task, common: FairQueue | None) -> None:
+        """The task no longer runs; its entities up to those on ``common`` wait again where they are still queued."""
         task.last_ran_ns = self.now_ns
         if task.state == RUNNING:
             task.state = RUNNABLE
@@ -145,22 +145,25 @@ class Hierarchy:
                 queue.current = None
                 if entity.on_queue:
                     queue.insert(entity)
-            entity = entity.parent
+            entity = None if queue is common else entity.parent
 
-    def _take(self, task: Task) -> None:
-        """The task runs; all its entities become the running ones of their queues."""
+    def _take(self, task: Task, common: FairQueue | None) -> None:
+        """The task runs; its entities up to that on ``common`` become the running ones of their queues.
+
+        Where the task before it was in the same group, the group's own entity runs on, as protected as it was.
+        """
         task.state = RUNNING
         task.run_delay_ns += self.now_ns - task.since_ns
         task.burst_ns += self._switch_ns
-        if task.parent is None and task.queue is not None:
+        if task.queue is not None and (task.parent is None or task.queue is common):
             task.queue.take(task)
         else:
-            self._take_from(task)
+            self._take_from(task, common)
 
-    def _take_from(self, entity: Entity) -> None:
-        if entity.parent is not None:
-            self._take_from(entity.parent)
+    def _take_from(self, entity: Entity, common: FairQueue | None) -> None:
         assert entity.queue is not None
+        if entity.parent is not None and entity.queue is not common:
+            self._take_from(entity.parent, common)
         entity.queue.take(entity)
 
     def _enqueue(self, task: Task, initial: bool = False) -> None:

@@ -222,10 +222,19 @@ def compare_with_model(
     scenario = real[0].scenario
     card = host if host is not None else load_host(scenario.host)
     timeline = all(run.slices for run in real)
-    model = [simulate(scenario, seed=run.seed, phases=phases_of(run), host=card, timeline=timeline) for run in real]
+    model = [_same_circumstances(run, card, timeline) for run in real]
     interval = predict(scenario, n=replications, seed=real[0].seed, host=card)
     repeatability = card.repeatability.interval if card.repeatability is not None else (0.0, 0.0)
     return compare(model, real, interval=interval, repeatability=repeatability)
+
+
+def _same_circumstances(run: Run, card: HostCard, timeline: bool) -> Run:
+    """The model's run with a real one's seed and phases, begun as long after a tick as that was."""
+    tick = run.manifest.get("tick") or {}
+    passed_ns = tick.get("passed_ns") if tick.get("period_ns") == card.kernel.tick_ns else None
+    return simulate(
+        run.scenario, seed=run.seed, phases=phases_of(run), tick_passed_ns=passed_ns, host=card, timeline=timeline
+    )
 
 
 def phases_of(run: Run) -> int:
