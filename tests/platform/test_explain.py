@@ -36,6 +36,14 @@ def test_the_layer_is_the_one_that_spends():
     assert load_stack("native").explain("cpuid").spent() == [(0, "hardware", "cpuid", 1.0, None)]
 
 
+def test_the_printed_tree_ends_with_the_costs_by_layer():
+    text = str(load_stack("kvm-nested").explain("cpuid", HOST))
+    assert text.splitlines()[-1] == "by layer: L1 kvm 330 ns, L0 kvm 7.17 us"
+    twice = str(load_stack("kvm-on-kvm").explain("cpuid", HOST))
+    assert twice.splitlines()[-1] == "by layer: kvm 330 ns, kvm 7.17 us"
+    assert "by layer" not in str(load_stack("kvm").explain("cpuid"))
+
+
 def test_a_stack_with_other_parameters():
     stack = load_stack("kvm")
     batched = stack.with_parameters({"virtio": {"batch": 4}, "kvm": {"vmcs_shadowing": exact(0, "switch", "of 2010")}})

@@ -110,6 +110,13 @@ class Explanation:
             for (level, primitive), count in rows
         ]
 
+    def _by_layer(self) -> list[tuple[str, float]]:
+        """Cost of what each layer spends, ns; several layers may have one name."""
+        costs: dict[int, float] = {}
+        for row in self.spent():
+            costs[row.level] = costs.get(row.level, 0.0) + (row.cost_ns or 0.0)
+        return [(self.stack.layer_name(level), ns) for level, ns in costs.items()]
+
     def _spend(self, node: Expansion, count: float, level: int, times: dict[tuple[int, str], float]) -> None:
         if node.primitive:
             times[level, node.event] = times.get((level, node.event), 0.0) + count
@@ -128,6 +135,8 @@ class Explanation:
             cost = "" if line.cost_ns is None else f"{show_duration(line.cost_ns):>9}"
             why = "  ".join(text for text in (line.note, line.source) if text)
             rows.append(f"{what:<44} {who:<22} {cost}  {why}".rstrip())
+        if self.host is not None:
+            rows += ["", f"by layer: {', '.join(f'{who} {show_duration(ns)}' for who, ns in self._by_layer())}"]
         return "\n".join(rows)
 
     __repr__ = __str__
