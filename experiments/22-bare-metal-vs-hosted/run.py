@@ -7,13 +7,14 @@ from typing import NamedTuple
 import virtsim as vs
 from virtsim.core.spec import encode_json
 from virtsim.platform.draws import PriceDraws, likely
+from virtsim.platform.mixes import load_mix
 from virtsim.platform.operations import Event
 from virtsim.platform.stack import Layer, Stack, StackCard
 from virtsim.plots import plot_costs, save_figure
 from virtsim.plots.costs import draw_roles
 from virtsim.plots.style import PALETTE, new_panels, plain_numbers, style
 from virtsim.validation.literature import paper_stack
-from virtsim.validation.literature_cards import load_mix, load_paper
+from virtsim.validation.literature_cards import load_paper
 
 PACKET = Event("packet_send", 1.0, 1448)
 PACKET_BITS = 12_000

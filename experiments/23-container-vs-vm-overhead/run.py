@@ -10,9 +10,9 @@ from virtsim.backends import capability
 from virtsim.core.spec import encode_json
 from virtsim.experiment.observations import load_observations, save_observations
 from virtsim.platform.draws import PriceDraws, likely
+from virtsim.platform.mixes import load_mix
 from virtsim.plots import save_figure
 from virtsim.plots.style import PALETTE, WORLD, new_axes, style
-from virtsim.validation.literature_cards import load_mix
 from virtsim.validation.predict import predict
 
 #: The textbook's bands, %.

@@ -5,12 +5,13 @@ from __future__ import annotations
 import virtsim as vs
 from virtsim.core.spec import encode_json
 from virtsim.platform.draws import PriceDraws, likely
+from virtsim.platform.mixes import load_mix
 from virtsim.platform.stack import Stack, StackCard
 from virtsim.plots import plot_costs, save_figure
 from virtsim.plots.costs import draw_roles
 from virtsim.plots.style import PALETTE, new_panels, plain_numbers, style
 from virtsim.validation.literature import paper_stack, unit_ns
-from virtsim.validation.literature_cards import load_mix, load_paper
+from virtsim.validation.literature_cards import load_paper
 
 NAMES = {
     "null": "system call",

@@ -10,8 +10,8 @@ from virtsim.experiment.folder import Expectation, list_experiments, run_experim
 
 ROOT = Path(__file__).resolve().parents[2] / "experiments"
 EXPERIMENTS = list_experiments(ROOT)
-#: Their quick runs take longer; one of them replays what a kernel did.
-SLOW = {"01-two-worlds", "50-five-percent", "51-consolidation-planetlab"}
+#: Its quick run takes a minute.
+SLOW = {"51-consolidation-planetlab"}
 
 
 def name_of(experiment):

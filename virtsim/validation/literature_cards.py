@@ -1,4 +1,4 @@
-"""Cards of published results: papers with their rows, and workload mixes with their sources."""
+"""Cards of published results: papers with their rows."""
 
 from __future__ import annotations
 
@@ -11,33 +11,13 @@ from virtsim.core.data import find_card
 from virtsim.core.errors import SpecError
 from virtsim.core.parameter import Parameter
 from virtsim.core.spec import Spec, load_toml
+from virtsim.platform.mixes import Mix, load_mix
 from virtsim.workload.operations import Name
+
+__all__ = ["Mix", "Paper", "PaperStack", "Row", "load_mix", "load_paper"]
 
 Text = Annotated[str, Meta(min_length=1, max_length=2000)]
 Positive = Annotated[float, Meta(gt=0)]
-
-
-class MixEvent(Spec, frozen=True, kw_only=True):
-    """``times`` platform events of ``size`` bytes; negative times are what a benchmark subtracts."""
-
-    event: Text
-    times: float = 1.0
-    size: Annotated[int, Meta(ge=0)] = 0
-
-
-class Mix(Spec, frozen=True, kw_only=True):
-    """What one unit of a benchmark asks of its platform."""
-
-    source: Text
-    events: Annotated[list[MixEvent], Meta(min_length=1, max_length=100)]
-
-
-class MixCard(Spec, frozen=True, kw_only=True):
-    """A workload card: named mixes, each with its source."""
-
-    name: Name
-    description: Text
-    mixes: dict[Name, Mix]
 
 
 class PaperStack(Spec, frozen=True, kw_only=True):
@@ -169,13 +149,3 @@ class Paper(Spec, frozen=True, kw_only=True):
 def load_paper(name: str) -> Paper:
     """The card of a paper; the error of an unknown name lists the known ones."""
     return load_toml(find_card("literature", name, "paper"), Paper)
-
-
-@cache
-def load_mix(name: str) -> Mix:
-    """A mix of a workload card, as ``card/mix``."""
-    card_name, _, mix_name = name.partition("/")
-    card = load_toml(find_card("workloads", card_name, "workload"), MixCard)
-    if mix_name not in card.mixes:
-        raise SpecError(f"workload {card_name!r}", f"no mix is called {mix_name!r}; known: {', '.join(card.mixes)}")
-    return card.mixes[mix_name]

@@ -1,0 +1,48 @@
+"""Mixes: what one unit of a program or benchmark asks of its platform; from cards in ``models/workloads``."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Annotated
+
+from msgspec import Meta
+
+from virtsim.core.data import find_card
+from virtsim.core.errors import SpecError
+from virtsim.core.spec import Spec, load_toml
+from virtsim.workload.operations import Name
+
+Text = Annotated[str, Meta(min_length=1, max_length=2000)]
+
+
+class MixEvent(Spec, frozen=True, kw_only=True):
+    """``times`` platform events of ``size`` bytes; negative times are what a benchmark subtracts."""
+
+    event: Text
+    times: float = 1.0
+    size: Annotated[int, Meta(ge=0)] = 0
+
+
+class Mix(Spec, frozen=True, kw_only=True):
+    """What one unit of a benchmark asks of its platform."""
+
+    source: Text
+    events: Annotated[list[MixEvent], Meta(min_length=1, max_length=100)]
+
+
+class MixCard(Spec, frozen=True, kw_only=True):
+    """A workload card: named mixes, each with its source."""
+
+    name: Name
+    description: Text
+    mixes: dict[Name, Mix]
+
+
+@cache
+def load_mix(name: str) -> Mix:
+    """A mix of a workload card, as ``card/mix``."""
+    card_name, _, mix_name = name.partition("/")
+    card = load_toml(find_card("workloads", card_name, "workload"), MixCard)
+    if mix_name not in card.mixes:
+        raise SpecError(f"workload {card_name!r}", f"no mix is called {mix_name!r}; known: {', '.join(card.mixes)}")
+    return card.mixes[mix_name]
