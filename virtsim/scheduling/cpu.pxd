@@ -23,3 +23,6 @@ cdef class Cpu:
     cdef public bint resched
     cdef public bint resched_pending
     cdef public bint tick_armed
+
+    cpdef bint is_idle(self) noexcept
+    cpdef long long load(self) noexcept

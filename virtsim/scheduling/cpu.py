@@ -68,3 +68,11 @@ class Cpu:
         self.balance_due_ns = 0
         self.balance_interval_ns = 0
         self.balance_failed = 0
+
+    def is_idle(self) -> bool:
+        """Whether nothing runs or is about to run here."""
+        return self.current is None and self.root.runnable == 0
+
+    def load(self) -> int:
+        """Sum of the weights at the top."""
+        return self.root.total_load >> 10

@@ -1,17 +1,22 @@
 cimport cython
 
 from virtsim.core.streams cimport SplitMix64
+from virtsim.scheduling.balance cimport Balancer
 from virtsim.scheduling.cold cimport Cold
 from virtsim.scheduling.cpu cimport Cpu
 from virtsim.scheduling.fair cimport Entity, FairQueue
 from virtsim.scheduling.group cimport Group
 from virtsim.scheduling.hierarchy cimport Hierarchy
+from virtsim.scheduling.load cimport LoadAverage
+from virtsim.scheduling.placement cimport Placement
 from virtsim.scheduling.task cimport Task
 
-cdef long long BURST_END, PERIOD, RESCHEDULE, TICK, BLOCKED, RUNNABLE
+cdef long long BURST_END, PERIOD, RESCHEDULE, TICK, BLOCKED, RUNNABLE, RUNNING
 
 
 cdef class Dispatcher(Hierarchy):
+    cdef readonly Placement placement
+    cdef readonly Balancer balancer
     cdef public object on_switch
     cdef public object on_wakeup
     cdef Cold _cold
@@ -41,11 +46,14 @@ cdef class Dispatcher(Hierarchy):
     cdef int _reschedule_soon(self, Cpu cpu, long long delay_ns) except -1
     @cython.locals(task=Task)
     cpdef void steal(self, Cpu cpu, long long duration_ns)
-    @cython.locals(cpu=Cpu)
-    cpdef void detach(self, Task task)
-    cpdef void attach(self, Task task, Cpu cpu)
     @cython.locals(task=Task)
-    cpdef void evict(self, Cpu cpu)
+    cdef bint _pull_for_idle(self, Cpu cpu)
+    @cython.locals(task=Task)
+    cdef void _balance(self, Cpu cpu)
+    @cython.locals(source=Cpu, queue=FairQueue, target=FairQueue, average=LoadAverage)
+    cdef int _pull(self, Task task, Cpu cpu) except -1
+    @cython.locals(task=Task)
+    cdef int _evict(self, Cpu cpu) except -1
     @cython.locals(queue=FairQueue)
     cdef void _new_period(self, Group group)
     @cython.locals(queue=FairQueue)

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from virtsim.core.streams import SplitMix64
+from virtsim.scheduling.balance import Balancer
 from virtsim.scheduling.cold import Cold
 from virtsim.scheduling.cpu import Cpu
 from virtsim.scheduling.events import BURST_END, PERIOD, RESCHEDULE, TICK
 from virtsim.scheduling.fair import Entity, FairQueue
 from virtsim.scheduling.group import Group
 from virtsim.scheduling.hierarchy import Hierarchy
+from virtsim.scheduling.placement import Placement
 from virtsim.scheduling.settings import Kernel, SchedulingCosts
-from virtsim.scheduling.task import BLOCKED, RUNNABLE, Task
+from virtsim.scheduling.task import BLOCKED, RUNNABLE, RUNNING, Task
 
 
 class Dispatcher(Hierarchy):
@@ -20,6 +22,8 @@ class Dispatcher(Hierarchy):
 
     def __init__(self, cpus: int, kernel: Kernel, costs: SchedulingCosts, tick_phase_ns: int, seed: int) -> None:
         super().__init__(cpus, kernel, costs, tick_phase_ns)
+        self.placement = Placement(self.cpus)
+        self.balancer = Balancer(self.cpus, kernel.tick_ns, kernel.migration_cost_ns)
         self._cold = Cold(costs.cold)
         self._timer_idle_ns = costs.timer_idle_ns
         self._latency_rng = SplitMix64(seed)
@@ -50,7 +54,7 @@ class Dispatcher(Hierarchy):
             if queue.queued > 1 or queue.group.bandwidth is not None:
                 return True
             entity = entity.parent
-        return self.balancer.needs_tick(cpu)
+        return self.spread
 
     def _tick(self, cpu: Cpu) -> None:
         task = cpu.current
@@ -59,9 +63,10 @@ class Dispatcher(Hierarchy):
             return
         self._account(cpu)
         task.burst_ns += self._tick_cost_ns
-        self.balancer.follow(task.queue)
+        self._follow(task.queue)
         self._update_shares(task)
-        self.balancer.tick(cpu)
+        if self.spread:
+            self._balance(cpu)
         if cpu.resched:
             self._schedule(cpu)
         elif self._tick_cost_ns:
@@ -78,7 +83,7 @@ class Dispatcher(Hierarchy):
                 self._account(cpu)
             cpu.resched = False
             chosen = self._pick(cpu)
-            if chosen is None and self.balancer.pull_for_idle(cpu):
+            if chosen is None and self.spread and self._pull_for_idle(cpu):
                 continue
             if chosen is not previous:
                 self._switch(cpu, previous, chosen)
@@ -157,7 +162,7 @@ class Dispatcher(Hierarchy):
         task.state = RUNNABLE
         task.since_ns = self.now_ns
         if not task.delayed:
-            chosen = self.balancer.choose(task, waker_cpu, sync)
+            chosen = self.placement.choose(task, waker_cpu, sync, self.idle_bits)
             if chosen != task.cpu:
                 self._move(task, chosen)
         self._enqueue(task)
@@ -231,15 +236,41 @@ class Dispatcher(Hierarchy):
         cpu.version += 1
         self.events.push(self.now_ns + duration_ns + max(task.burst_ns, 0), BURST_END, cpu, cpu.version)
 
-    def detach(self, task: Task) -> None:
-        """Take a waiting task off its CPU, for the balancer."""
-        cpu = self.cpus[task.cpu]
-        if cpu.current is not None:
-            self._account(cpu)
-        self._dequeue(task, asleep=False)
+    # -- what the balancer decides ----------------------------------------------------------------------------
 
-    def attach(self, task: Task, cpu: Cpu) -> None:
-        """Put a detached task on another CPU, for the balancer."""
+    def _pull_for_idle(self, cpu: Cpu) -> bool:
+        """A CPU is about to go idle: fetch a task from elsewhere, if one should move."""
+        task = self.balancer.for_idle(cpu, self.now_ns)
+        if task is None:
+            return False
+        self._pull(task, cpu)
+        return True
+
+    def _balance(self, cpu: Cpu) -> None:
+        """Periodic balancing on a busy CPU."""
+        task = self.balancer.at_tick(cpu, self.now_ns)
+        if task is None:
+            return
+        if task.state == RUNNING:
+            self._evict(self.cpus[task.cpu])
+        if task.state == RUNNABLE:
+            self._pull(task, cpu)
+
+    def _pull(self, task: Task, cpu: Cpu) -> None:
+        """Move a waiting task to another CPU, and its load average with it."""
+        source = self.cpus[task.cpu]
+        queue = task.queue
+        if source.current is not None:
+            self._account(source)
+        self._dequeue(task, asleep=False)
+        target = task.group.queues[cpu.number]
+        average = task.load_average
+        if average is not None and queue is not None and queue.load_average is not None:
+            assert target.load_average is not None
+            self._follow(target)
+            moved = min(average.value, queue.load_average.value)
+            queue.load_average.value -= moved
+            target.load_average.value += moved
         self._move(task, cpu.number)
         self._enqueue(task)
         if cpu.current is not None:
@@ -248,8 +279,8 @@ class Dispatcher(Hierarchy):
                 self._reschedule_soon(cpu, 0)
             self._arm_tick(cpu)
 
-    def evict(self, cpu: Cpu) -> None:
-        """Make the running task of a CPU wait and run another there, for the balancer."""
+    def _evict(self, cpu: Cpu) -> None:
+        """Make the running task of a CPU wait, so that it can be moved (the kernel's stopper thread does it)."""
         task = cpu.current
         assert task is not None
         self._account(cpu)

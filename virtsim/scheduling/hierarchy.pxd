@@ -2,7 +2,6 @@ cimport cython
 
 cdef class Hierarchy
 
-from virtsim.scheduling.balance cimport Balancer
 from virtsim.scheduling.bandwidth cimport Bandwidth
 from virtsim.scheduling.cpu cimport Cpu
 from virtsim.scheduling.events cimport EventQueue
@@ -25,7 +24,6 @@ cdef class Hierarchy:
     cdef public list groups
     cdef public bint spread
     cdef public object on_throttle
-    cdef public Balancer balancer
     cdef public EventQueue events
 
     cdef void _account(self, Cpu cpu)
@@ -47,6 +45,7 @@ cdef class Hierarchy:
     cdef void _dequeue(self, Task task, bint asleep)
     cdef void _leave(self, FairQueue queue, Entity entity, bint asleep)
     cdef void _settle(self, Entity entity)
+    cdef int _follow(self, FairQueue queue) except -1
     cdef void _update_shares(self, Task task)
     cdef bint _throttle_if_dry(self, FairQueue queue)
     cdef void _unthrottle(self, FairQueue queue)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from virtsim.scheduling.balance import Balancer
 from virtsim.scheduling.bandwidth import SLACK_DELAY_NS
 from virtsim.scheduling.cpu import Cpu
 from virtsim.scheduling.events import PERIOD, SLACK, EventQueue
@@ -52,7 +51,6 @@ class Hierarchy:
         self.spread = False
         #: Called with (from_ns, to_ns, cpu, group) when a group has been throttled on a CPU.
         self.on_throttle: Callable[[int, int, int, Group], None] | None = None
-        self.balancer = Balancer(self)  # type: ignore[arg-type] # always a Dispatcher
         self.events = EventQueue()
 
     def _account(self, cpu: Cpu) -> None:
@@ -175,7 +173,7 @@ class Hierarchy:
         if cpu.current is not None and cpu.account_ns < self.now_ns:
             self._account(cpu)
         if home.entity is not None:
-            self.balancer.follow(home)
+            self._follow(home)
         if task.load_average is not None:
             task.load_average.update(task.weight if task.on_queue else 0, self.now_ns)
         entity: Entity | None = task
@@ -226,7 +224,7 @@ class Hierarchy:
         One that goes to sleep while it owes service stays on its queue, delayed, until it is eligible.
         """
         if task.parent is not None:
-            self.balancer.follow(task.queue)
+            self._follow(task.queue)
         if task.load_average is not None:
             task.load_average.update(task.weight, self.now_ns)
         entity: Entity | None = task
@@ -272,6 +270,14 @@ class Hierarchy:
                 return
             self._leave(above, parent, asleep=True)
             queue, parent = above, above.entity
+
+    def _follow(self, queue: FairQueue | None) -> None:
+        """Bring the load averages of a queue and those above it up to now; call before anything changes."""
+        while queue is not None:
+            average = queue.load_average
+            if average is not None:
+                queue.group.load_average += average.update(queue.total_load >> 10, self.now_ns)
+            queue = queue.entity.queue if queue.entity is not None else None
 
     def _update_shares(self, task: Task) -> None:
         """Distribute the shares of the task's groups anew over the CPUs (groups on one CPU keep theirs whole)."""

@@ -171,7 +171,7 @@ class Interpreter(Dispatcher):
         task.start_ns = self.now_ns
         task.since_ns = self.now_ns
         task.state = BLOCKED
-        self._move(task, self.balancer.choose_for_fork(task))
+        self._move(task, self.placement.choose_for_fork(task))
         task.migrations = 0
         task.burst_ns = 0
         task.state = RUNNABLE

@@ -1,4 +1,6 @@
-from virtsim.scheduling.fair cimport Entity
+cimport cython
+
+from virtsim.scheduling.fair cimport Entity, FairQueue
 from virtsim.scheduling.group cimport Group
 from virtsim.scheduling.load cimport LoadAverage
 from virtsim.scheduling.program cimport Program
@@ -33,3 +35,6 @@ cdef class Task(Entity):
     cdef public long long migrations
     cdef public dict operations
     cdef public dict tallies
+
+    @cython.locals(queue=FairQueue)
+    cpdef long long load_on_cpu(self)

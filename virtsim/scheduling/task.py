@@ -121,6 +121,15 @@ class Task(Entity):
         self.operations: dict[int, int] = {}
         self.tallies: dict[int, Tally] = {}
 
+    def load_on_cpu(self) -> int:
+        """Its part of its CPU's load: its weight, scaled by its groups' shares."""
+        load = self.weight
+        queue = self.queue
+        while queue is not None and queue.entity is not None:
+            load = load * queue.entity.weight // max(queue.total_load >> 10, 1)
+            queue = queue.entity.queue
+        return max(load, 1)
+
     @property
     def histograms(self) -> dict[int, Histogram]:
         """What its program has recorded, by number."""
