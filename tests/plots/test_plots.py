@@ -14,6 +14,7 @@ from virtsim.platform.host import load_host
 from virtsim.platform.stack import load_stack
 from virtsim.plots import plot_comparison, plot_costs, plot_latency, plot_sweep, plot_timeline, save_figure
 from virtsim.plots.costs import role_of
+from virtsim.plots.style import new_panels, plain_numbers
 from virtsim.results.histogram import Histogram
 from virtsim.results.run import GuestRecord, LatencyRecord, Run, Slice, TaskRecord, Throttle, Wakeup
 from virtsim.results.runset import Entry, RunSet
@@ -289,6 +290,20 @@ def test_costs_without_prices_are_refused():
         plot_costs({})
     with pytest.raises(SpecError, match="has no prices"):
         plot_costs({"a": load_stack("native").explain("cpuid")})
+
+
+# -- style -----------------------------------------------------------------------------------------
+
+
+def test_ticks_of_logarithmic_axes_are_plain_numbers():
+    ax, other = new_panels(1, 2, 6, 3, sharey=True)
+    for each in (ax, other):
+        each.set_xscale("log")
+        each.set_yscale("log")
+    plain_numbers(ax, "xy")
+    for axis in (ax.xaxis, ax.yaxis):
+        assert [axis.get_major_formatter()(v) for v in (0.01, 1, 1000, 2e4, 5e6)] == ["0.01", "1", "1000", "20k", "5M"]
+    assert other.get_shared_y_axes().joined(ax, other)
 
 
 # -- manners ---------------------------------------------------------------------------------------
