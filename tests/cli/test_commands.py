@@ -140,6 +140,16 @@ def test_explain_takes_an_event_apart(call):
     assert "189 ns" in priced
 
 
+def test_overheads_of_stacks_are_compared(call):
+    words = ("overhead", "units-of-work/compile", "--host", "xeon-8269cy-linux-4.19")
+    shown = call(*words, "--stack", "container, kvm-shadow")
+    assert "units-of-work/compile over native, host xeon-8269cy-linux-4.19" in shown.out
+    assert "of it assumed" in shown.out
+    rows = json.loads(call(*words, "--stack", "kvm-shadow", "--base", "kvm", "--json", "-").out)["rows"]
+    assert [row["stack"] for row in rows] == ["kvm-shadow"]
+    assert rows[0]["over"]["low"] <= rows[0]["over"]["value"] <= rows[0]["over"]["high"]
+
+
 def test_report_is_one_file(call, scenario, tmp_path):
     pytest.importorskip("matplotlib", reason="needs virtsim[plots]")
     call("run", scenario, "--repeat", 2, "--timeline", "t.png", "--save", "t.jsonl.gz")

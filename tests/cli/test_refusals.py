@@ -34,6 +34,14 @@ CASES = {
     "an unknown event": (("explain", "frobnicate", "--stack", "native"), "no event is called 'frobnicate'"),
     "an unknown stack": (("explain", "null", "--stack", "../../x"), "no stack is called '../../x'"),
     "a size without a unit": (("explain", "read", "--stack", "native", "--size", "4"), "--size: '4' has no unit"),
+    "an unknown mix": (
+        ("overhead", "units-of-work/x", "--stack", "kvm", "--host", "epyc-guest-linux-6.18"),
+        "no mix is called 'x'; known: arithmetic",
+    ),
+    "a stack that is none": (
+        ("overhead", "null", "--stack", "kvm,", "--host", "epyc-guest-linux-6.18"),
+        "no stack is called ''",
+    ),
     "an unknown kind of card": (("models", "cars"), "there are no cards of the kind 'cars'"),
     "an unknown card": (("models", "hosts", "../../x"), "no card in hosts is called '../../x'"),
     "an unknown experiment": (("experiment", "run", "../../x"), "no experiment is called '../../x'"),

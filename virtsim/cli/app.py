@@ -15,6 +15,7 @@ from virtsim.cli.doctor import doctor
 from virtsim.cli.experiment import experiments
 from virtsim.cli.explain import explain
 from virtsim.cli.models import models
+from virtsim.cli.overhead import overhead
 from virtsim.cli.report import report
 from virtsim.cli.run import run
 from virtsim.cli.sweep import sweep
@@ -46,7 +47,7 @@ def _root(
     """Model virtualization architectures, and check the models against the kernel you are sitting on."""
 
 
-for command in (run, compare, sweep, calibrate, validate, doctor, models, explain, trace, report, demo):
+for command in (run, compare, sweep, calibrate, validate, doctor, models, explain, overhead, trace, report, demo):
     app.command()(command)
 app.add_typer(experiments, name="experiment")
 app.add_typer(cluster, name="cluster")
