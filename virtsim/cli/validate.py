@@ -19,7 +19,7 @@ LITERATURE = "literature"
 
 
 def validate(
-    suite: Annotated[str, typer.Option(help="smoke, container, scheduling, or literature.")] = "smoke",
+    suite: Annotated[str, typer.Option(help="smoke, container, scheduling, drawn, or literature.")] = "smoke",
     quick: Quick = False,
     seed: Annotated[int, typer.Option("--seed", help="Root seed of the programs.", min=0)] = 1,
     host: Annotated[str | None, typer.Option("--host", metavar="NAME", help="Host card of the model.")] = None,

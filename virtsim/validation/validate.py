@@ -26,7 +26,7 @@ from virtsim.workload.operations import Compute, Operation, Repeat
 Progress = Callable[[Iterable[int], str], Iterable[int]]
 
 #: Suites by name: functions that make their scenarios for a number of CPUs.
-SUITES: Registry[Callable[[int], list[Scenario]]] = Registry("suite")
+SUITES: Registry[Callable[[int, int], list[Scenario]]] = Registry("suite")
 
 #: Rounds of real runs and replications in the model.
 ROUNDS, REPLICATIONS = 4, 25
@@ -109,7 +109,7 @@ def validate(
     Parameters
     ----------
     suite : str
-        ``smoke``, ``container`` or ``scheduling``.
+        ``smoke``, ``container``, ``scheduling`` or ``drawn``, whose scenarios depend on the seed.
     quick : bool
         A fifth of the scenarios, fewer rounds.
     seed : int
@@ -131,7 +131,7 @@ def validate(
     import virtsim.validation.suites  # noqa: F401 # registers the suites
 
     card = host if host is not None else load_host("this")
-    scenarios = SUITES.get(suite, "suite")(card.topology.cpus)
+    scenarios = SUITES.get(suite, "suite")(card.topology.cpus, seed)
     if quick:
         scenarios = scenarios[::QUICK_STEP] if len(scenarios) > 2 * QUICK_STEP else scenarios
     check_disjoint(scenarios)

@@ -10,7 +10,7 @@ from virtsim.validation.validate import SUITES
 
 
 @SUITES.register("container")
-def container(cpus: int) -> list[Scenario]:
+def container(cpus: int, seed: int = 1) -> list[Scenario]:
     """At least 24 scenarios; those that need a second CPU are left out on a machine with one."""
     made = [*_shares(), *_quotas(), *_operations(), *_handovers(), *_latencies()]
     return made + (_two_cpus() if cpus > 1 else [])

@@ -10,7 +10,7 @@ from virtsim.validation.validate import SUITES
 
 
 @SUITES.register("scheduling")
-def scheduling(cpus: int) -> list[Scenario]:
+def scheduling(cpus: int, seed: int = 1) -> list[Scenario]:
     """At least 60 scenarios; those that need a second CPU are left out on a machine with one."""
     made = [*_weights(), *_nested(), *_nice(), *_quotas(), *_sleepers(), *_chains(), *_locks(), *_policies()]
     return made + (_several_cpus() if cpus > 1 else [])

@@ -8,7 +8,7 @@ from virtsim.validation.validate import SUITES
 
 
 @SUITES.register("smoke")
-def smoke(cpus: int) -> list[Scenario]:
+def smoke(cpus: int, seed: int = 1) -> list[Scenario]:
     """CPU shares, a quota, system calls with and without a filter, a pipe, a periodic job, processes."""
     calls = task("calls", loop(op("syscall", kind="stat"), op("syscall"), count=100_000))
     filtered = {"seccomp_rules": 200}
