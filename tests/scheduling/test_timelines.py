@@ -12,7 +12,7 @@ from virtsim.scheduling.bandwidth import Bandwidth
 from virtsim.scheduling.cold import Cold
 from virtsim.scheduling.heart import Heart
 from virtsim.scheduling.program import Code, Program
-from virtsim.scheduling.settings import SchedulingCosts
+from virtsim.scheduling.settings import Kernel, SchedulingCosts
 from virtsim.scheduling.weight import NICE_0_LOAD, group_load, nice_load
 
 
@@ -237,3 +237,22 @@ def test_a_woken_task_pays_for_what_is_cold():
         heart.advance(95 * MS)
         used[others] = task.cpu_time_ns - task.histograms[0].count * MS
     assert used == {0: 9 * 30_000, 1: 9 * 1_000}
+
+
+@pytest.mark.parametrize("by_task", [True, False], ids=["since 6.18", "before"])
+def test_a_used_up_quota_costs_time_only_where_a_task_would_have_run(by_task):
+    """A job of a quarter of the weight is dry when its turn of a tick ends, and is throttled.
+
+    It would not run again before the period ends. Since 6.18 that is no throttled time at all; before, the group
+    was off the queue from then on.
+    """
+    heart = Heart(1, kernel=Kernel(throttles_tasks=by_task))
+    bandwidth = Bandwidth(3 * MS, 12 * MS, 0, 5 * MS, 0)
+    limited = heart.add_group("q", heart.root, group_load(25), heart.root.cpus, bandwidth)
+    task = add(heart, "t", hog(), group=limited)
+    other = heart.add_group("o", heart.root, group_load(100), heart.root.cpus)
+    add(heart, "h", hog(), group=other)
+    heart.advance(480 * MS)
+    assert bandwidth.throttled_periods > 5
+    assert (bandwidth.throttled_time_ns == 0) == by_task
+    assert 60 * MS < task.cpu_time_ns <= 96 * MS + 4 * MS, "at most a fifth by weight, and a tick"

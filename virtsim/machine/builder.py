@@ -136,6 +136,7 @@ def _kernel(card: HostCard) -> Kernel:
         base_slice_ns=card.kernel.base_slice,
         bandwidth_slice_ns=card.kernel.bandwidth_slice,
         migration_cost_ns=card.timing.ns("migration_cost"),
+        throttles_tasks=card.kernel.numbers >= (6, 18),
     )
 
 

@@ -56,7 +56,8 @@ class Recorder:
         """What is still throttled at the end of the run."""
         for group in self.builder.groups.values():
             for queue in group.bandwidth.throttled if group.bandwidth is not None else ():
-                self._throttle(queue.throttled_at_ns, now_ns, queue.cpu.number, group)
+                if queue.throttled_at_ns >= 0:
+                    self._throttle(queue.throttled_at_ns, now_ns, queue.cpu.number, group)
 
     def run(self, seed: int, manifest: dict[str, Any]) -> Run:
         """The records of the finished run."""
@@ -115,7 +116,8 @@ class Recorder:
         bandwidth = group.bandwidth
         if bandwidth is not None:
             now_ns = self.builder.heart.now_ns
-            open_ns = sum(now_ns - queue.throttled_at_ns for queue in bandwidth.throttled)
+            open_queues = [queue for queue in bandwidth.throttled if queue.throttled_at_ns >= 0]
+            open_ns = sum(now_ns - queue.throttled_at_ns for queue in open_queues)
             record.periods = bandwidth.periods
             record.throttled_periods = bandwidth.throttled_periods
             record.throttled_time_ns = bandwidth.throttled_time_ns + open_ns

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import warnings
 from functools import cache
 from pathlib import Path
@@ -111,6 +112,11 @@ class Kernel(Spec, frozen=True, kw_only=True):
     preempt: Literal["none", "voluntary", "full", "lazy"] = "none"
     features: dict[str, bool] = {}
     autogroup: bool = False
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """The first two numbers of the version."""
+        return tuple(int(number) for number in re.findall(r"\d+", self.version)[:2])
 
     @property
     def tick_ns(self) -> int:

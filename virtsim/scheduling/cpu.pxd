@@ -10,6 +10,7 @@ cdef class Cpu:
     # A Task, which cannot be named here: its base class needs this file first.
     cdef public object current
     cdef public FairQueue root
+    cdef public list parked
     cdef public long long account_ns
     cdef public long long burst_at_ns
     cdef public long long idle_ns

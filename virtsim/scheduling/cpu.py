@@ -24,6 +24,8 @@ class Cpu:
         The kernel has accounted for the running task up to here (at ticks, wake-ups and switches).
     burst_at_ns : int, ns
         The running task's instructions have been followed up to here.
+    parked : list of Task
+        Tasks of throttled groups that would have run.
     idle_ns : int, ns
         Time without a task, up to ``idle_since_ns`` if it is idle now.
     stolen_ns : int, ns
@@ -41,6 +43,7 @@ class Cpu:
         "idle_ns",
         "idle_since_ns",
         "number",
+        "parked",
         "resched",
         "resched_pending",
         "root",
@@ -55,6 +58,7 @@ class Cpu:
         self.bit = 1 << number
         self.current: Task | None = None
         self.root: FairQueue = None  # type: ignore[assignment] # set by the heart, which needs the CPU first
+        self.parked: list[Task] = []
         self.account_ns = 0
         self.burst_at_ns = 0
         self.resched = False

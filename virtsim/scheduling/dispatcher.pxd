@@ -6,15 +6,15 @@ from virtsim.scheduling.cold cimport Cold
 from virtsim.scheduling.cpu cimport Cpu
 from virtsim.scheduling.fair cimport Entity, FairQueue
 from virtsim.scheduling.group cimport Group
-from virtsim.scheduling.hierarchy cimport Hierarchy
 from virtsim.scheduling.load cimport LoadAverage
 from virtsim.scheduling.placement cimport Placement
 from virtsim.scheduling.task cimport Task
+from virtsim.scheduling.throttling cimport Throttling
 
 cdef long long BURST_END, PERIOD, RESCHEDULE, TICK, BLOCKED, RUNNABLE, RUNNING
 
 
-cdef class Dispatcher(Hierarchy):
+cdef class Dispatcher(Throttling):
     cdef readonly Placement placement
     cdef readonly Balancer balancer
     cdef public object on_switch

@@ -11,13 +11,13 @@ from virtsim.scheduling.cpu import Cpu
 from virtsim.scheduling.events import BURST_END, PERIOD, RESCHEDULE, TICK
 from virtsim.scheduling.fair import Entity, FairQueue
 from virtsim.scheduling.group import Group
-from virtsim.scheduling.hierarchy import Hierarchy
 from virtsim.scheduling.placement import Placement
 from virtsim.scheduling.settings import Kernel, SchedulingCosts
 from virtsim.scheduling.task import BLOCKED, RUNNABLE, RUNNING, Task
+from virtsim.scheduling.throttling import Throttling
 
 
-class Dispatcher(Hierarchy):
+class Dispatcher(Throttling):
     """Decides when a CPU reschedules, and does it."""
 
     def __init__(self, cpus: int, kernel: Kernel, costs: SchedulingCosts, tick_phase_ns: int, seed: int) -> None:
@@ -105,6 +105,8 @@ class Dispatcher(Hierarchy):
             if chosen is not None:
                 common = _meeting(previous, chosen)
             self._put(previous, common)
+            if self._by_task:
+                self._throttle_put(previous, common)
         else:
             cpu.idle_ns += self.now_ns - cpu.idle_since_ns
             self.idle_bits ^= cpu.bit

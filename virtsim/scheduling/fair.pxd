@@ -59,6 +59,7 @@ cdef class FairQueue:
     cdef public long long shortest_ns
     cdef public long long shortest_count
     cdef public bint throttled
+    cdef public bint detached
 
     @cython.locals(product=int128, weight=int128)
     cpdef long long mean(self) noexcept

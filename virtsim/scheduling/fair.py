@@ -129,6 +129,7 @@ class FairQueue:
         "base_slice_ns",
         "cpu",
         "current",
+        "detached",
         "early",
         "entities",
         "entity",
@@ -143,7 +144,6 @@ class FairQueue:
         "sum_product",
         "sum_weight",
         "throttled",
-        "throttled_above",
         "throttled_at_ns",
         "tick_ns",
         "total_load",
@@ -173,9 +173,10 @@ class FairQueue:
         self.sum_weight = 0
         #: Sum of entity loads on the queue.
         self.total_load = 0
-        #: Bandwidth: local runtime, and whether this group (or one above) is throttled here.
+        #: Bandwidth: local runtime, whether the group is throttled here, and whether its entity has left for that.
         self.remaining_ns = 0
         self.throttled = False
+        self.detached = False
         self.throttled_at_ns = 0
         #: Decayed average of ``total_load``, where shares are distributed over CPUs.
         self.load_average: LoadAverage | None = None

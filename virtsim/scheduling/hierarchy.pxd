@@ -23,7 +23,6 @@ cdef class Hierarchy:
     cdef public object idle_bits
     cdef public list groups
     cdef public bint spread
-    cdef public object on_throttle
     cdef public EventQueue events
 
     cdef void _account(self, Cpu cpu)
@@ -31,7 +30,6 @@ cdef class Hierarchy:
     cdef void _account_until(self, Cpu cpu, long long time_ns)
     cdef void _charge_bandwidth(self, FairQueue queue, long long delta_ns)
     cdef bint _assign(self, FairQueue queue, long long target_ns)
-    cdef Task _pick(self, Cpu cpu)
     @cython.locals(entity=Entity)
     cdef int _put(self, Task task, FairQueue common) except -1
     cdef int _take(self, Task task, FairQueue common) except -1
@@ -42,10 +40,8 @@ cdef class Hierarchy:
     cdef void _rejoin(self, Task task)
     cdef void _check_runtime(self, FairQueue queue)
     @cython.locals(entity=Entity)
-    cdef void _dequeue(self, Task task, bint asleep)
+    cdef void _dequeue(self, Task task, bint asleep, bint delay=*)
     cdef void _leave(self, FairQueue queue, Entity entity, bint asleep)
     cdef void _settle(self, Entity entity)
     cdef int _follow(self, FairQueue queue) except -1
     cdef void _update_shares(self, Task task)
-    cdef bint _throttle_if_dry(self, FairQueue queue)
-    cdef void _unthrottle(self, FairQueue queue)

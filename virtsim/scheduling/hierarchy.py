@@ -6,8 +6,6 @@ CPU, the entity of the group above, and so on.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from virtsim.scheduling.bandwidth import SLACK_DELAY_NS
 from virtsim.scheduling.cpu import Cpu
 from virtsim.scheduling.events import PERIOD, SLACK, EventQueue
@@ -49,8 +47,6 @@ class Hierarchy:
         self.idle_bits = (1 << cpus) - 1
         self.groups: list[Group] = []
         self.spread = False
-        #: Called with (from_ns, to_ns, cpu, group) when a group has been throttled on a CPU.
-        self.on_throttle: Callable[[int, int, int, Group], None] | None = None
         self.events = EventQueue()
 
     def _account(self, cpu: Cpu) -> None:
@@ -105,28 +101,6 @@ class Hierarchy:
             bandwidth.active = True
             self.events.push(bandwidth.first_expiry_ns(self.now_ns), PERIOD, group, 0)
         return bandwidth.assign(queue, target_ns)
-
-    def _pick(self, cpu: Cpu) -> Task | None:
-        """Go down from the root to the task that should run; throttles and settles what it meets."""
-        queue = cpu.root
-        while True:
-            if queue.queued == 0:
-                if queue is cpu.root:
-                    return None
-                queue = cpu.root
-                continue
-            if queue.group.bandwidth is not None and self._throttle_if_dry(queue):
-                queue = cpu.root
-                continue
-            entity = queue.pick()
-            assert entity is not None
-            if entity.delayed:
-                self._settle(entity)
-                queue = cpu.root
-            elif entity.owned is None:
-                return entity  # type: ignore[return-value] # what owns no queue is a task
-            else:
-                queue = entity.owned
 
     def _put(self, task: Task, common: FairQueue | None) -> None:
         """The task no longer runs; its entities up to those on ``common`` wait again where they are still queued."""
@@ -194,7 +168,7 @@ class Hierarchy:
                 if entity.parent is not None:
                     slice_ns = queue.shortest_slice_ns()
             queue.runnable += 1
-            if queue.throttled:
+            if queue.detached:
                 return
             entity = entity.parent
         if task.parent is not None:
@@ -218,10 +192,10 @@ class Hierarchy:
         if queue.current is None and not queue.throttled:
             self._charge_bandwidth(queue, 0)
 
-    def _dequeue(self, task: Task, asleep: bool) -> None:
+    def _dequeue(self, task: Task, asleep: bool, delay: bool = True) -> None:
         """Take a task from its queue; groups that become empty leave as well.
 
-        One that goes to sleep while it owes service stays on its queue, delayed, until it is eligible.
+        One that goes to sleep while it owes service stays on its queue, delayed, until it is eligible, if it may.
         """
         if task.parent is not None:
             self._follow(task.queue)
@@ -234,7 +208,7 @@ class Hierarchy:
             assert queue is not None
             queue.runnable -= 1
             if leaving:
-                if asleep and not queue.eligible(entity):
+                if asleep and delay and not queue.eligible(entity):
                     entity.delayed = True
                     leaving = False
                 else:
@@ -242,7 +216,7 @@ class Hierarchy:
                     if queue.queued:
                         leaving = False
                     asleep = True
-            if queue.throttled:
+            if queue.detached:
                 return
             entity = entity.parent
         if task.parent is not None:
@@ -262,7 +236,7 @@ class Hierarchy:
         assert queue is not None
         queue.settle_delayed(entity)
         parent = queue.entity
-        while queue.queued == 0 and parent is not None and not queue.throttled:
+        while queue.queued == 0 and parent is not None and not queue.detached:
             above = parent.queue
             assert above is not None
             if not above.eligible(parent):
@@ -292,65 +266,3 @@ class Hierarchy:
                     assert entity.queue is not None
                     entity.queue.reweight(entity, load)
             queue = entity.queue
-
-    def _throttle_if_dry(self, queue: FairQueue) -> bool:
-        """Throttle a queue that has used up its runtime; tells whether it did."""
-        bandwidth = queue.group.bandwidth
-        assert bandwidth is not None
-        if queue.throttled or queue.remaining_ns > 0:
-            return False
-        if self._assign(queue, 1):
-            return False
-        queue.throttled = True
-        queue.throttled_at_ns = self.now_ns
-        bandwidth.throttled.append(queue)
-        entity = queue.entity
-        runnable = queue.runnable
-        leaving = True
-        while entity is not None:
-            above = entity.queue
-            assert above is not None
-            above.runnable -= runnable
-            if leaving:
-                self._leave(above, entity, asleep=True)
-                entity.delayed = False
-                leaving = above.queued == 0
-            if above.throttled:
-                break
-            entity = above.entity
-        return True
-
-    def _unthrottle(self, queue: FairQueue) -> None:
-        bandwidth = queue.group.bandwidth
-        assert bandwidth is not None
-        queue.throttled = False
-        bandwidth.throttled.remove(queue)
-        bandwidth.throttled_time_ns += self.now_ns - queue.throttled_at_ns
-        if self.on_throttle is not None:
-            self.on_throttle(queue.throttled_at_ns, self.now_ns, queue.cpu.number, queue.group)
-        if queue.queued == 0:
-            return
-        cpu = queue.cpu
-        if cpu.current is not None:
-            self._account(cpu)
-        entity = queue.entity
-        joining = True
-        slice_ns = queue.shortest_slice_ns()
-        while entity is not None:
-            above = entity.queue
-            assert above is not None
-            if joining:
-                if entity.on_queue:
-                    if entity.delayed:
-                        above.rejoin_delayed(entity)
-                    joining = False
-                else:
-                    entity.slice_ns, entity.custom_slice = slice_ns, True
-                    above.join(entity)
-                    if above.queued == 1 and above.group.bandwidth is not None:
-                        self._check_runtime(above)
-                slice_ns = above.shortest_slice_ns()
-            above.runnable += queue.runnable
-            if above.throttled:
-                return
-            entity = above.entity

@@ -60,9 +60,12 @@ class Kernel:
         ``sched_cfs_bandwidth_slice_us``.
     migration_cost_ns : int
         A task that ran less than this ago is cache-hot (``sched_migration_cost_ns``).
+    throttles_tasks : bool
+        Whether a quota that is used up parks tasks one by one, as since 6.18, not the group as a whole.
     """
 
     tick_ns: int = 4_000_000
     base_slice_ns: int = 1_400_000
     bandwidth_slice_ns: int = 5_000_000
     migration_cost_ns: int = 500_000
+    throttles_tasks: bool = True

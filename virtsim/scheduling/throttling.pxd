@@ -1,0 +1,32 @@
+cimport cython
+
+from virtsim.scheduling.cpu cimport Cpu
+from virtsim.scheduling.fair cimport Entity, FairQueue
+from virtsim.scheduling.hierarchy cimport Hierarchy
+from virtsim.scheduling.task cimport Task
+
+cdef long long STOPPED
+
+
+cdef class Throttling(Hierarchy):
+    cdef bint _by_task
+    cdef public object on_throttle
+
+    @cython.locals(queue=FairQueue, entity=Entity)
+    cdef Task _pick(self, Cpu cpu)
+    cdef bint _throttled(self, FairQueue queue)
+    @cython.locals(entity=Entity, queue=FairQueue)
+    cdef void _throttle_put(self, Task task, FairQueue common)
+    cdef void _unthrottle(self, FairQueue queue)
+    @cython.locals(queue=FairQueue)
+    cdef void _park(self, Task task)
+    @cython.locals(task=Task, parked=list)
+    cdef void _unpark(self, Cpu cpu)
+    @cython.locals(entity=Entity, above=FairQueue)
+    cdef void _detach_group(self, FairQueue queue)
+    @cython.locals(entity=Entity, above=FairQueue)
+    cdef void _attach_group(self, FairQueue queue)
+
+
+@cython.locals(queue=FairQueue)
+cdef bint _stays_parked(Task task)
