@@ -25,9 +25,9 @@ FILTER = vs.Isolation(seccomp_rules=434)
 def run(context) -> None:
     """The matrix of the model, the observed containers with the model beside, and both as figures."""
     p = context.parameters
-    matrix = matrix_of(p, context.seed)
     scenarios = {name: scenario_of(name, loop) for name, loop in p["loops"].items()}
     host, observed = observe_all(context, scenarios) if live() else replay_all(context, scenarios)
+    matrix = matrix_of(p, host, context.seed)
     measured = {name: ratios(runs) for name, runs in observed.items()}
     modelled = {}
     for name, scenario in context.progress(list(scenarios.items()), "predictions"):
@@ -52,16 +52,19 @@ class Cell(NamedTuple):
     assumed: float
 
 
-def matrix_of(p, seed):
-    """Overheads by workload and stack."""
-    host, found = vs.load_host(p["host"]), {}
+def matrix_of(p, here, seed):
+    """Overheads by workload and stack; some stacks on the machine that is observed."""
+    found = {}
     for workload, how in p["workloads"].items():
+        batch, cells = how.get("batch", 1), {}
         events = load_mix(f"units-of-work/{how['mix']}").events
-        stacks = [batched(s["card"], how.get("batch", 1)) for s in p["stacks"].values()]
-        base = batched("native", how.get("batch", 1))
-        rows = overheads(events, stacks, host, base=base, n=int(p["draws"]), seed=seed)
-        cells = [Cell(*(100 * end for end in row.over), row.assumed) for row in rows]
-        found[workload] = dict(zip(p["stacks"], cells, strict=True))
+        for host in (here, vs.load_host(p["host"])):
+            names = [name for name, s in p["stacks"].items() if bool(s.get("here")) == (host is here)]
+            stacks = [batched(p["stacks"][name]["card"], batch) for name in names]
+            base, n = batched("native", batch), int(p["draws"])
+            for name, row in zip(names, overheads(events, stacks, host, base=base, n=n, seed=seed), strict=True):
+                cells[name] = Cell(*(100 * end for end in row.over), row.assumed)
+        found[workload] = {name: cells[name] for name in p["stacks"]}
     return found
 
 
@@ -170,14 +173,14 @@ def record(context, matrix, measured, modelled) -> None:
             verdict(overhead, stacks[name]["kind"])
             for row in matrix.values()
             for name, overhead in row.items()
-            if stacks[name]["kind"] == band
+            if stacks[name]["kind"] == band and not stacks[name].get("here")
         ]
         for which in ("below", "within", "above", "undecided"):
             context.record(f"share of {band} cells, {which}", verdicts.count(which) / len(verdicts))
         held = [
             sum(low <= row[name].value <= high for row in matrix.values()) / len(matrix)
             for name in stacks
-            if stacks[name]["kind"] == band
+            if stacks[name]["kind"] == band and not stacks[name].get("here")
         ]
         context.record(f"most workloads of one {band} stack within the band, share", max(held))
     for workload, stack in (
