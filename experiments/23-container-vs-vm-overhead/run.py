@@ -25,7 +25,8 @@ FILTER = vs.Isolation(seccomp_rules=434)
 def run(context) -> None:
     """The matrix of the model, the observed containers with the model beside, and both as figures."""
     p = context.parameters
-    scenarios = {name: scenario_of(name, loop) for name, loop in p["loops"].items()}
+    chosen = p.get("only", p["loops"])
+    scenarios = {name: scenario_of(name, p["loops"][name]) for name in chosen}
     host, observed = observe_all(context, scenarios) if live() else replay_all(context, scenarios)
     matrix = matrix_of(p, host, context.seed)
     measured = {name: ratios(runs) for name, runs in observed.items()}
