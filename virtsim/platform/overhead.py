@@ -122,7 +122,8 @@ def overheads(
 
     Notes
     -----
-    ``compute`` is taken as exact: work is stated in time on the host, and how fast that is cancels.
+    ``compute`` is taken as exact: work is stated in time on the host, and how fast that is cancels. So are the
+    parameters of layers and the counts of the mix: an interval says what the prices leave open, nothing else.
 
     Raises
     ------
