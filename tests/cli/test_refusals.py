@@ -49,6 +49,8 @@ CASES = {
     "a path that leads nowhere": (("sweep", "pair.toml", "--set", "guests.c.cpu_weight=1"), "nothing here is called"),
     "a level out of range": (("sweep", "pair.toml", "--set", "guests.a.cpu_weight=0"), "guests[0].cpu_weight"),
     "a plot of nothing": (("sweep", "pair.toml", "--set", "duration=1s", "--plot", "x.png"), "--metric"),
+    "two suites at once": (("validate", "literature", "--suite", "smoke"), "the suite was named 'literature' before"),
+    "an unknown suite by itself": (("validate", "nosuch"), "no suite is called 'nosuch'"),
     "an unknown suite": (("validate", "--suite", "nosuch"), "no suite is called 'nosuch'"),
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -19,7 +20,13 @@ LITERATURE = "literature"
 
 
 def validate(
-    suite: Annotated[str, typer.Option(help="smoke, container, scheduling, drawn, or literature.")] = "smoke",
+    named: Annotated[
+        str | None, typer.Argument(metavar="[SUITE]", help="The suite; the same as --suite.", show_default=False)
+    ] = None,
+    option: Annotated[
+        str | None,
+        typer.Option("--suite", metavar="SUITE", help="smoke (if absent), container, scheduling, drawn, literature."),
+    ] = None,
     quick: Quick = False,
     seed: Annotated[int, typer.Option("--seed", help="Root seed of the programs.", min=0)] = 1,
     host: Annotated[str | None, typer.Option("--host", metavar="NAME", help="Host card of the model.")] = None,
@@ -35,8 +42,9 @@ def validate(
 
     Each runs in the model and on this kernel: metric, model, real, error, verdict. Exit code 1 if one FAILED.
     """
-    for option, target in (("--record", record), ("--json", json)):
-        check_target(option, target)
+    for flag, target in (("--record", record), ("--json", json)):
+        check_target(flag, target)
+    suite = _one_suite(named, option)
     if suite == LITERATURE:
         _literature(json)
         return
@@ -68,6 +76,15 @@ def validate(
         raise typer.Exit(1)
 
 
+def _one_suite(named: str | None, option: str | None) -> str:
+    """The suite, which may be named either way."""
+    from virtsim.core.errors import SpecError
+
+    if named is not None and option is not None and named != option:
+        raise SpecError("--suite", f"is {option!r}, but the suite was named {named!r} before; name one")
+    return named or option or "smoke"
+
+
 def _show(report: ValidationReport) -> None:
     from virtsim.cli.compare import show_comparison
 
@@ -90,9 +107,19 @@ def _literature(json: str | None) -> None:
 
     report = validate_literature()
     if json is not None:
-        rows = [{**result._asdict(), "error": result.error} for result in report.results]
-        columns = ("name", "predictions", "median_error", "largest_error", "rank_correlation", "order_right")
-        summary = [dict(zip(columns, row, strict=True)) for row in report.summary()]
+        rows = [{**_known(result._asdict()), "error": result.error} for result in report.results]
+        summary = [_known(part._asdict()) for part in report.summary()]
         write_json(json, {"rows": rows, "summary": summary})
     if json != "-":
         say(str(report))
+
+
+def _known(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields for JSON, which has no NaN: estimates as objects, what is not known as null."""
+    found: dict[str, Any] = {}
+    for name, value in fields.items():
+        if hasattr(value, "_asdict"):
+            found[name] = _known(value._asdict())
+        else:
+            found[name] = None if isinstance(value, float) and math.isnan(value) else value
+    return found

@@ -10,7 +10,8 @@ or **prediction**; one that would be both is refused, and nothing that misses is
 
 ``T(base)`` is the published value on the base stack (native, where there is one) and ``c`` the priced
 expansion; ``S`` is either given or fitted to the calibration rows of that benchmark. A rate is predicted
-through the time of one unit.
+through the time of one unit. In a ``critical`` row what the asking processor spends makes the time; a back
+end works beside it, a thread that does one unit after the other, and if that takes longer, it decides.
 
 References
 ----------
@@ -19,11 +20,14 @@ The papers are named in their cards, ``models/literature``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from virtsim.core.data import card_names
 from virtsim.core.errors import SpecError
-from virtsim.platform.expand import combine, expand, price
+from virtsim.platform.expand import expand, price
 from virtsim.platform.host import HostCard, load_host
 from virtsim.platform.stack import Stack, StackCard, load_stack
 from virtsim.validation.literature_cards import Mix, Paper, Row, load_mix, load_paper
@@ -31,6 +35,12 @@ from virtsim.validation.literature_report import LiteratureReport, Result
 
 #: ns in one unit of a published value; cycles are turned by the host's clock, and a share is its own unit.
 UNITS_NS = {"%": 1.0, "ns": 1.0, "us": 1e3, "ms": 1e6, "s": 1e9}
+
+
+#: A number, or an array of as many as there are sets of prices.
+Numbers = Any
+#: Values by stack.
+Predicted = dict[str, Numbers]
 
 
 def paper_stack(paper: Paper, name: str) -> Stack:
@@ -47,15 +57,76 @@ def paper_stack(paper: Paper, name: str) -> Stack:
     return Stack(StackCard(name=card.name, description=card.description, layers=layers))
 
 
-def mix_totals(mix: Mix, stack: Stack, critical: bool = False) -> dict[str, float]:
-    """Primitives of one unit of a mix on a stack; only the asking processor's if ``critical``."""
-    if not critical:
-        return combine((e.times, expand(e.event, stack, e.size)) for e in mix.events)
-    totals: dict[str, float] = {}
+class Costs(NamedTuple):
+    """Primitives of one unit of a row on one stack.
+
+    Attributes
+    ----------
+    fixed, scaled : dict of str to float
+        More of each primitive than on the base stack, for one unit of either mix.
+    whole : dict of str to float
+        All of the fixed mix, for rows that a line limits.
+    helpers : list of dict of str to float
+        What each thread beside the asking processor spends, for critical rows.
+    """
+
+    fixed: Mapping[str, float]
+    scaled: Mapping[str, float]
+    whole: Mapping[str, float]
+    helpers: list[Mapping[str, float]]
+
+
+def mix_totals(mix: Mix, stack: Stack) -> dict[str, float]:
+    """Primitives of one unit of a mix on a stack."""
+    return _sum(mix_parties(mix, stack).values())
+
+
+def mix_parties(mix: Mix, stack: Stack) -> dict[str, dict[str, float]]:
+    """The same by who spends them; ``""`` is the processor that asks."""
+    found: dict[str, dict[str, float]] = {"": {}}
     for e in mix.events:
-        for primitive, count in expand(e.event, stack, e.size).parties.get("", {}).items():
-            totals[primitive] = totals.get(primitive, 0.0) + e.times * count
+        for party, totals in expand(e.event, stack, e.size).parties.items():
+            mine = found.setdefault(party, {})
+            for primitive, count in totals.items():
+                mine[primitive] = mine.get(primitive, 0.0) + e.times * count
+    return found
+
+
+def row_costs(row: Row, paper: Paper) -> dict[str, Costs]:
+    """What a row's mixes spend, by stack."""
+    fixed = _by_stack(row.fixed, row, paper)
+    scaled = _by_stack(row.scaled, row, paper)
+
+    def more(mix: Mapping[str, Mapping[str, Mapping[str, float]]], stack: str) -> dict[str, float]:
+        return _less(*(_sum([by[""]] if row.critical else by.values()) for by in (mix[stack], mix[paper.base])))
+
+    return {
+        s: Costs(
+            more(fixed, s),
+            more(scaled, s),
+            _sum(fixed[s].values()),
+            [totals for party, totals in fixed[s].items() if party] if row.critical else [],
+        )
+        for s in row.published
+    }
+
+
+def _by_stack(mix: str, row: Row, paper: Paper) -> dict[str, dict[str, dict[str, float]]]:
+    if not mix:
+        return {stack: {"": {}} for stack in row.published}
+    return {stack: mix_parties(load_mix(mix), paper_stack(paper, stack)) for stack in row.published}
+
+
+def _sum(many: Iterable[Mapping[str, float]]) -> dict[str, float]:
+    totals: dict[str, float] = {}
+    for counts in many:
+        for primitive, count in counts.items():
+            totals[primitive] = totals.get(primitive, 0.0) + count
     return totals
+
+
+def _less(here: Mapping[str, float], base: Mapping[str, float]) -> dict[str, float]:
+    return {p: here.get(p, 0.0) - base.get(p, 0.0) for p in {**here, **base} if here.get(p, 0.0) != base.get(p, 0.0)}
 
 
 def unit_ns(row: Row, value: float, host: HostCard) -> float:
@@ -67,41 +138,59 @@ def unit_ns(row: Row, value: float, host: HostCard) -> float:
     return value * UNITS_NS[row.unit]
 
 
-def unit_value(row: Row, time_ns: float, host: HostCard) -> float:
+def unit_value(row: Row, time_ns: Numbers, host: HostCard) -> Numbers:
     """The reverse of :func:`unit_ns`."""
     if row.rate:
         return 1e9 * row.work / time_ns
     return time_ns / unit_ns(row, 1.0, host)
 
 
-def _extra_ns(name: str, row: Row, paper: Paper, stack: str, host: HostCard) -> float:
-    """What one unit of a mix costs more on a stack than on the base."""
-    if not name:
-        return 0.0
-    mix = load_mix(name)
-    here, base = (mix_totals(mix, paper_stack(paper, s), row.critical) for s in (stack, paper.base))
-    return price(here, host) - price(base, host)
+def row_values(row: Row, paper: Paper, host: HostCard, cost: Callable[[Mapping[str, float]], Numbers]) -> Predicted:
+    """A row's predicted values by stack.
+
+    Parameters
+    ----------
+    row, paper, host
+        What is predicted, with whose clock.
+    cost : callable
+        Prices counts of primitives, in ns: one number, or an array for as many sets of prices.
+    """
+    costs = row_costs(row, paper)
+    base_ns = unit_ns(row, row.published[paper.base], host)
+    times = row.times * (base_ns / 1e9 if row.per_second else 1.0)
+    scale: Numbers = 0.0
+    if row.scaled:
+        fitted = next(s for s in row.calibration if s != paper.base)
+        rest = unit_ns(row, row.published[fitted], host) - base_ns - times * cost(costs[fitted].fixed)
+        scale = np.maximum(0.0, rest / cost(costs[fitted].scaled))
+    values = {}
+    for stack, spent in costs.items():
+        time_ns = base_ns + times * cost(spent.fixed) + scale * cost(spent.scaled)
+        if row.line:
+            time_ns = np.maximum(base_ns, cost(spent.whole))
+        for helper in spent.helpers:
+            time_ns = np.maximum(time_ns, row.work * times * cost(helper))
+        values[stack] = unit_value(row, time_ns, host)
+    return values
 
 
 def predict_row(row: Row, paper: Paper, host: HostCard) -> Iterator[Result]:
     """Results of a row on all its stacks."""
-    base_ns = unit_ns(row, row.published[paper.base], host)
-    times = row.times * (base_ns / 1e9 if row.per_second else 1.0)
-    fixed = {s: times * _extra_ns(row.fixed, row, paper, s, host) for s in row.published}
-    scaled = {s: _extra_ns(row.scaled, row, paper, s, host) for s in row.published}
-    scale = 0.0
-    if row.scaled:
-        fitted = next(s for s in row.calibration if s != paper.base)
-        rest = unit_ns(row, row.published[fitted], host) - base_ns - fixed[fitted]
-        scale = max(0.0, rest / scaled[fitted])
-    for stack, published in row.published.items():
+    for stack, value in row_values(row, paper, host, lambda counts: price(counts, host)).items():
+        published = row.published[stack]
         use = "base" if stack == paper.base else "calibration" if stack in row.calibration else "prediction"
-        time_ns = base_ns + fixed[stack] + scale * scaled[stack]
-        if row.line:
-            time_ns = max(base_ns, price(mix_totals(load_mix(row.fixed), paper_stack(paper, stack)), host))
-        value = unit_value(row, time_ns, host)
         yield Result(
-            paper.name, row.benchmark, row.where, row.level, stack, row.unit, use, published, value, row.spread, row.why
+            paper=paper.name,
+            benchmark=row.benchmark,
+            where=row.where,
+            level=row.level,
+            stack=stack,
+            unit=row.unit,
+            use=use,
+            published=published,
+            predicted=float(value),
+            spread=row.spread,
+            why=row.why,
         )
 
 
@@ -112,12 +201,20 @@ def validate_paper(paper: Paper, host: HostCard | None = None) -> LiteratureRepo
 
 
 def validate_literature(papers: list[str] | None = None) -> LiteratureReport:
-    """Predict the rows of some papers, of all if none are named.
+    """Predict the rows of some papers, of all if none are named, with 90 % intervals.
 
     Parameters
     ----------
     papers : list of str, optional
         Names of cards in ``models/literature``.
     """
-    names = papers if papers is not None else card_names("literature")
-    return LiteratureReport([r for name in names for r in validate_paper(load_paper(name)).results])
+    from virtsim.validation.literature_intervals import paper_intervals, widened  # They need the above.
+
+    every = {name: validate_paper(load_paper(name)).results for name in card_names("literature")}
+    results: list[Result] = []
+    for name in papers if papers is not None else every:
+        others = [r for other, found in every.items() if other != name for r in found]
+        intervals = paper_intervals(load_paper(name))
+        mine = every[name] if name in every else validate_paper(load_paper(name)).results
+        results += [widened(r, intervals[r.where, r.benchmark, r.stack], others) for r in mine]
+    return LiteratureReport(results)

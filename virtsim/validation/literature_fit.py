@@ -20,7 +20,7 @@ import json
 import math
 from functools import cache
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 from msgspec import Meta
@@ -87,6 +87,40 @@ def fit_prices(paper: Paper, frame: HostCard) -> dict[str, Parameter]:
     dict of str to Parameter
         Every primitive: fitted, given by the paper, or assumed.
     """
+    posterior = price_posterior(paper, frame)
+    prices = dict(paper.given)
+    for j, name in enumerate(posterior.names):
+        spread = math.sqrt(posterior.covariance[j][j])
+        prices[name] = _fitted(name, posterior.factor[j], spread, posterior.prior[j], bool(posterior.used[j]), paper)
+    return {name: prices[name] for name in PRIMITIVES}
+
+
+class Posterior(NamedTuple):
+    """What the calibration rows say of the prices that the paper does not give.
+
+    Attributes
+    ----------
+    names : list of str
+        Primitives.
+    prior : array of float, ns
+        Where the fit began.
+    factor : array of float
+        Best price over the prior.
+    covariance : array of float
+        Of the factors.
+    used : array of bool
+        Whether a calibration row depends on the price.
+    """
+
+    names: list[str]
+    prior: Any
+    factor: Any
+    covariance: Any
+    used: Any
+
+
+def price_posterior(paper: Paper, frame: HostCard) -> Posterior:
+    """The linear-Gaussian posterior of a paper's prices, its mean moved to where no price is negative."""
     import numpy as np
     from scipy.optimize import lsq_linear
 
@@ -102,12 +136,14 @@ def fit_prices(paper: Paper, frame: HostCard) -> dict[str, Parameter]:
     left = np.vstack([weighted[:, free] * prior[free], np.eye(int(free.sum())) / PRIOR_SD])
     right = np.concatenate([1 / ROW_SD - weighted[:, fixed] @ prior[fixed], np.ones(int(free.sum())) / PRIOR_SD])
     solution = lsq_linear(left, right, bounds=(0.0, np.inf), method="bvls", tol=1e-12)
-    spread = np.sqrt(np.diag(np.linalg.inv(left.T @ left)))
     used = np.abs(design).sum(axis=0) > 0
-    prices = dict(paper.given)
-    for j, name in enumerate(np.array(names)[free]):
-        prices[str(name)] = _fitted(str(name), solution.x[j], spread[j], prior[free][j], bool(used[free][j]), paper)
-    return {name: prices[name] for name in names}
+    return Posterior(
+        names=[name for name, is_free in zip(names, free, strict=True) if is_free],
+        prior=prior[free],
+        factor=solution.x,
+        covariance=np.linalg.inv(left.T @ left),
+        used=used[free],
+    )
 
 
 def _prior(name: str, paper: Paper) -> float:

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import math
 import statistics
+from collections.abc import Iterable
 from itertools import combinations
 from typing import Any, NamedTuple
+
+from virtsim.validation.literature_statistics import Estimate, bootstrap, kendall, mean_known, spearman
+
+#: A miss beyond this must have a reason.
+FAR = 0.25
 
 
 class Result(NamedTuple):
@@ -23,6 +29,8 @@ class Result(NamedTuple):
         Published run-to-run spread, relative.
     why : str
         Why it misses, where it does.
+    low, high : float
+        90 % interval of the prediction from the intervals of the prices; NaN where none was worked out.
     """
 
     paper: str
@@ -36,11 +44,52 @@ class Result(NamedTuple):
     predicted: float
     spread: float | None
     why: str
+    low: float = math.nan
+    high: float = math.nan
 
     @property
     def error(self) -> float:
         """Signed relative error of the prediction."""
         return self.predicted / self.published - 1.0
+
+    @property
+    def covered(self) -> bool:
+        """Whether the published value, give or take its own spread, meets the interval of the prediction."""
+        slack = (self.spread or 0.0) * self.published
+        return self.low <= self.published + slack and self.published - slack <= self.high
+
+
+class Summary(NamedTuple):
+    """What the predictions of one paper and level come to.
+
+    Attributes
+    ----------
+    name : str
+        Paper and level, or ``all``.
+    predictions : int
+    median_error : Estimate
+        Of the absolute relative errors.
+    largest_error : float
+    far : int
+        Predictions that miss by more than a quarter.
+    covered : float
+        Share of published values in the 90 % intervals; NaN where there are none.
+    spearman, kendall : Estimate
+        Mean over the rows with three stacks or more of the correlation of predicted and published order.
+    order_right, pairs : int
+        Pairs of stacks whose published values differ by more than a tenth: in the right order, and in all.
+    """
+
+    name: str
+    predictions: int
+    median_error: Estimate
+    largest_error: float
+    far: int
+    covered: float
+    spearman: Estimate
+    kendall: Estimate
+    order_right: int
+    pairs: int
 
 
 class LiteratureReport:
@@ -68,17 +117,21 @@ class LiteratureReport:
         errors = [abs(r.error) for r in self.predictions(level, paper)]
         return statistics.median(errors) if errors else math.nan
 
-    def orderings(self, gap: float = 0.10, paper: str = "") -> tuple[int, int]:
+    def rows(self, level: str = "", paper: str = "") -> list[list[Result]]:
+        """Results by row: one benchmark on all its stacks."""
+        rows: dict[tuple[str, str, str], list[Result]] = {}
+        for r in self.results:
+            if (not level or r.level == level) and (not paper or r.paper == paper):
+                rows.setdefault((r.paper, r.where, r.benchmark), []).append(r)
+        return list(rows.values())
+
+    def orderings(self, gap: float = 0.10, level: str = "", paper: str = "") -> tuple[int, int]:
         """Pairs of stacks in one row whose published values differ by more than ``gap``: right, and in all.
 
         A pair counts if at least one of the two is a prediction.
         """
         right = total = 0
-        rows: dict[tuple[str, str, str], list[Result]] = {}
-        for r in self.results:
-            if not paper or r.paper == paper:
-                rows.setdefault((r.paper, r.where, r.benchmark), []).append(r)
-        for row in rows.values():
+        for row in self.rows(level, paper):
             for a, b in combinations(row, 2):
                 far = max(a.published, b.published) > (1 + gap) * min(a.published, b.published)
                 if far and "prediction" in (a.use, b.use):
@@ -86,53 +139,66 @@ class LiteratureReport:
                     right += (a.published < b.published) == (a.predicted < b.predicted)
         return right, total
 
-    def rank_correlation(self, paper: str = "") -> float:
-        """Mean Spearman correlation of the stacks' order over the rows with three stacks or more.
+    def median_interval(self, level: str = "", paper: str = "") -> Estimate:
+        """Median absolute relative error with its 90 % bootstrap interval over the rows."""
+        rows = [_errors(row) for row in self.rows(level, paper)]
+        return bootstrap([row for row in rows if row], _median, "median error")
 
-        Ties have mean ranks. NaN if there is no such row.
+    def rank_correlation(self, level: str = "", paper: str = "") -> tuple[Estimate, Estimate]:
+        """Mean Spearman and Kendall correlation of the stacks' order over the rows with three stacks or more.
+
+        Each with its 90 % bootstrap interval over those rows; NaN if there is no such row.
         """
-        rows: dict[tuple[str, str, str], list[Result]] = {}
-        for r in self.results:
-            if not paper or r.paper == paper:
-                rows.setdefault((r.paper, r.where, r.benchmark), []).append(r)
-        found = [
-            _spearman([r.published for r in row], [r.predicted for r in row])
-            for row in rows.values()
+        pairs = [
+            ([r.published for r in row], [r.predicted for r in row])
+            for row in self.rows(level, paper)
             if len(row) >= 3 and any(r.use == "prediction" for r in row)
         ]
-        known = [value for value in found if not math.isnan(value)]
-        return statistics.fmean(known) if known else math.nan
+        by_rank, by_pairs = ([f(a, b) for a, b in pairs] for f in (spearman, kendall))
+        return bootstrap(by_rank, mean_known, "Spearman"), bootstrap(by_pairs, mean_known, "Kendall")
 
-    def summary(self) -> list[tuple[str, int, float, float, float, str]]:
-        """A row for each paper and level: name, predictions, median error, largest, rank correlation, order."""
-        rows = []
-        for paper in dict.fromkeys(r.paper for r in self.results):
-            right, total = self.orderings(paper=paper)
-            for level in ("micro", "macro"):
-                errors = [abs(r.error) for r in self.predictions(level, paper)]
-                if errors:
-                    label = f"{paper} {level}"
-                    rank = self.rank_correlation(paper)
-                    rows.append((label, len(errors), statistics.median(errors), max(errors), rank, f"{right}/{total}"))
-        return rows
+    def coverage(self, level: str = "", paper: str = "") -> float:
+        """Share of the predictions whose published value lies in their interval; NaN without intervals."""
+        known = [r for r in self.predictions(level, paper) if not math.isnan(r.low)]
+        return sum(r.covered for r in known) / len(known) if known else math.nan
+
+    def summary(self) -> list[Summary]:
+        """A row for each paper and level, then one for each level, then one for all."""
+        papers = dict.fromkeys(r.paper for r in self.results)
+        parts = [(f"{paper} {level}", level, paper) for paper in papers for level in ("micro", "macro")]
+        parts += [("all micro", "micro", ""), ("all macro", "macro", ""), ("all", "", "")]
+        return [self._summary(*part) for part in parts if self.predictions(*part[1:])]
+
+    def _summary(self, name: str, level: str, paper: str) -> Summary:
+        errors = [abs(r.error) for r in self.predictions(level, paper)]
+        right, pairs = self.orderings(level=level, paper=paper)
+        by_rank, by_pairs = self.rank_correlation(level, paper)
+        return Summary(
+            name=name,
+            predictions=len(errors),
+            median_error=self.median_interval(level, paper),
+            largest_error=max(errors),
+            far=sum(error > FAR for error in errors),
+            covered=self.coverage(level, paper),
+            spearman=by_rank,
+            kendall=by_pairs,
+            order_right=right,
+            pairs=pairs,
+        )
 
     def __str__(self) -> str:
-        lines = [f"{'paper · benchmark':<44} {'stack':<14}{'published':>11} {'model':>11}  {'error':>7}  use"]
+        values = f"{'published':>11} {'model':>11} {'90 % interval':>21}  {'error':>7}"
+        lines = [f"{'paper · benchmark':<44} {'stack':<14}{values}  use"]
         for r in self.results:
             if r.use == "base":
                 continue
             name = f"{r.paper} · {r.benchmark}"[:44]
             note = f"  {r.why}" if r.why and abs(r.error) > 0.1 else ""
             spread = "" if r.spread is None else f" (spread {r.spread:.1%})"
-            values = f"{r.published:>11.5g} {r.predicted:>11.5g} {r.error:>+8.1%}"
+            interval = "" if math.isnan(r.low) else f"{r.low:.4g} … {r.high:.4g}"
+            values = f"{r.published:>11.5g} {r.predicted:>11.5g} {interval:>21} {r.error:>+8.1%}"
             lines.append(f"{name:<44} {r.stack:<14}{values}  {r.use}{spread}{note}")
-        lines.append("")
-        for label, n, median, worst, rank, order in self.summary():
-            lines.append(
-                f"{label:<30} {n:>3} predictions, median error {median:.1%}, largest {worst:.1%}, "
-                f"rank correlation {rank:.2f}, order right in {order}"
-            )
-        return "\n".join(lines)
+        return "\n".join([*lines, "", *_table(self.summary())])
 
     __repr__ = __str__
 
@@ -157,14 +223,25 @@ class LiteratureReport:
         return frame
 
 
-def _ranks(values: list[float]) -> list[float]:
-    order = sorted(values)
-    return [(order.index(v) + len(order) - 1 - order[::-1].index(v)) / 2 for v in values]
+def _errors(row: Iterable[Result]) -> list[float]:
+    return [abs(r.error) for r in row if r.use == "prediction"]
 
 
-def _spearman(a: list[float], b: list[float]) -> float:
-    ra, rb = _ranks(a), _ranks(b)
-    ma, mb = statistics.fmean(ra), statistics.fmean(rb)
-    cov = math.fsum((x - ma) * (y - mb) for x, y in zip(ra, rb, strict=True))
-    norm = math.sqrt(math.fsum((x - ma) ** 2 for x in ra) * math.fsum((y - mb) ** 2 for y in rb))
-    return cov / norm if norm else math.nan
+def _median(rows: Iterable[list[float]]) -> float:
+    return statistics.median(error for row in rows for error in row)
+
+
+def _table(summary: Iterable[Summary]) -> list[str]:
+    """The summary as lines; intervals are 90 %, by drawing rows again."""
+    lines = [
+        f"{'predictions':<26}{'n':>4}  {'median error':<22}{'largest':>8} {'> 25 %':>7} {'covered':>8}  "
+        f"{'Spearman':<20}{'Kendall':<20}order right"
+    ]
+    for s in summary:
+        covered = "" if math.isnan(s.covered) else f"{s.covered:.0%}"
+        ranks = [e.text(".2f") if not math.isnan(e.value) else "" for e in (s.spearman, s.kendall)]
+        lines.append(
+            f"{s.name:<26}{s.predictions:>4}  {s.median_error.text('.1%'):<22}{s.largest_error:>8.0%} {s.far:>7} "
+            f"{covered:>8}  {ranks[0]:<20}{ranks[1]:<20}{s.order_right}/{s.pairs}"
+        )
+    return lines
