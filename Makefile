@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest -q
 
 # The heart's sources: it is compiled anew when they change.
-HEART := $(wildcard virtsim/core/*.p* virtsim/scheduling/*.p*)
+HEART := $(wildcard virtsim/core/*.p* virtsim/scheduling/*.p* virtsim/scheduling/policies/*.p*)
 
 .PHONY: demo test test-all check bench docs golden clean
 .DEFAULT_GOAL := test
@@ -49,7 +49,7 @@ golden: $(VENV)/.dev
 clean:
 	rm -rf out build dist docs/_build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis *.egg-info
 	find . -name __pycache__ -type d -not -path './$(VENV)/*' -prune -exec rm -rf {} +
-	rm -f virtsim/*/*.so
+	rm -f virtsim/*/*.so virtsim/*/*/*.so
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2])' || \

@@ -21,7 +21,7 @@ from zlib import crc32
 #: Set to anything but nothing and 0, it has the heart interpreted.
 ENVIRONMENT = "VIRTSIM_INTERPRETED"
 #: Folders of the package in which modules are compiled.
-FOLDERS = ("core", "scheduling")
+FOLDERS = ("core", "scheduling", "scheduling/policies")
 #: The module that says what all were compiled from.
 WITNESS = "virtsim.scheduling.events"
 
@@ -33,7 +33,7 @@ def sources(package: Path) -> dict[str, Path]:
         for declared in sorted((package / folder).glob("*.pxd")):
             for suffix in (".pyx", ".py"):
                 if declared.with_suffix(suffix).exists():
-                    found[f"virtsim.{folder}.{declared.stem}"] = declared.with_suffix(suffix)
+                    found[f"virtsim.{folder.replace('/', '.')}.{declared.stem}"] = declared.with_suffix(suffix)
                     break
     return found
 

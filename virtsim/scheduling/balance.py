@@ -77,7 +77,9 @@ class Balancer:
             return task
         cpu.balance_failed += 1
         running: Task | None = busiest.current
-        if cpu.balance_failed > PATIENCE and running is not None and cpu.number in running.cpus:
+        if running is None or running.policy is not None:
+            return None
+        if cpu.balance_failed > PATIENCE and cpu.number in running.cpus:
             cpu.balance_failed = 0
             return running
         return None

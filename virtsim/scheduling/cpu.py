@@ -44,6 +44,7 @@ class Cpu:
         "idle_since_ns",
         "number",
         "parked",
+        "quantum",
         "resched",
         "resched_pending",
         "root",
@@ -59,6 +60,8 @@ class Cpu:
         self.current: Task | None = None
         self.root: FairQueue = None  # type: ignore[assignment] # set by the heart, which needs the CPU first
         self.parked: list[Task] = []
+        #: Number of the running task's quantum: events of earlier ones are void.
+        self.quantum = 0
         self.account_ns = 0
         self.burst_at_ns = 0
         self.resched = False

@@ -2,19 +2,20 @@ cimport cython
 
 from virtsim.core.streams cimport SplitMix64
 from virtsim.scheduling.balance cimport Balancer
+from virtsim.scheduling.classes cimport Classes
 from virtsim.scheduling.cold cimport Cold
 from virtsim.scheduling.cpu cimport Cpu
 from virtsim.scheduling.fair cimport Entity, FairQueue
 from virtsim.scheduling.group cimport Group
 from virtsim.scheduling.load cimport LoadAverage
 from virtsim.scheduling.placement cimport Placement
+from virtsim.scheduling.policy cimport Policy
 from virtsim.scheduling.task cimport Task
-from virtsim.scheduling.throttling cimport Throttling
 
-cdef long long BURST_END, PERIOD, RESCHEDULE, TICK, BLOCKED, RUNNABLE, RUNNING
+cdef long long BURST_END, EXPIRE, PERIOD, RESCHEDULE, TICK, BLOCKED, RUNNABLE, RUNNING
 
 
-cdef class Dispatcher(Throttling):
+cdef class Dispatcher(Classes):
     cdef readonly Placement placement
     cdef readonly Balancer balancer
     cdef public object on_switch
@@ -25,22 +26,27 @@ cdef class Dispatcher(Throttling):
 
     cpdef bint step(self, Task task)
     cdef void _arm_tick(self, Cpu cpu)
-    @cython.locals(entity=Entity)
+    @cython.locals(entity=Entity, task=Task, policy=Policy)
     cdef bint _tick_matters(self, Cpu cpu)
-    @cython.locals(task=Task)
+    @cython.locals(task=Task, policy=Policy)
     cdef void _tick(self, Cpu cpu)
     @cython.locals(previous=Task, chosen=Task)
     cdef void _schedule(self, Cpu cpu)
     @cython.locals(common=FairQueue)
     cdef int _switch(self, Cpu cpu, Task previous, Task chosen) except -1
+    @cython.locals(policy=Policy)
+    cdef void _arm_quantum(self, Cpu cpu, Task task)
+    cpdef void settle(self, Cpu cpu)
+    cpdef void reschedule(self, Cpu cpu)
     cdef int _run_on(self, Cpu cpu, Task task) except -1
     cdef int _follow_burst(self, Cpu cpu, Task task) except -1
     @cython.locals(task=Task)
     cdef int _burst_end(self, Cpu cpu) except -1
     @cython.locals(cpu=Cpu)
     cpdef long long wake(self, Task task, long long waker_cpu, bint timer=*, bint sync=*)
+    @cython.locals(policy=Policy)
+    cdef void _wake_by_policy(self, Task task, long long waker_cpu)
     cdef long long _drawn(self, tuple quantiles)
-    cdef int _move(self, Task task, long long cpu) except -1
     @cython.locals(running=Task, mine=Entity, its=Entity)
     cdef void _preempt(self, Cpu cpu, Task task)
     cdef int _reschedule_soon(self, Cpu cpu, long long delay_ns) except -1

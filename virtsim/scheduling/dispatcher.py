@@ -6,18 +6,19 @@ from collections.abc import Callable
 
 from virtsim.core.streams import SplitMix64
 from virtsim.scheduling.balance import Balancer
+from virtsim.scheduling.classes import Classes
 from virtsim.scheduling.cold import Cold
 from virtsim.scheduling.cpu import Cpu
-from virtsim.scheduling.events import BURST_END, PERIOD, RESCHEDULE, TICK
+from virtsim.scheduling.events import BURST_END, EXPIRE, PERIOD, RESCHEDULE, TICK
 from virtsim.scheduling.fair import Entity, FairQueue
 from virtsim.scheduling.group import Group
 from virtsim.scheduling.placement import Placement
+from virtsim.scheduling.policy import Policy
 from virtsim.scheduling.settings import Kernel, SchedulingCosts
 from virtsim.scheduling.task import BLOCKED, RUNNABLE, RUNNING, Task
-from virtsim.scheduling.throttling import Throttling
 
 
-class Dispatcher(Throttling):
+class Dispatcher(Classes):
     """Decides when a CPU reschedules, and does it."""
 
     def __init__(self, cpus: int, kernel: Kernel, costs: SchedulingCosts, tick_phase_ns: int, seed: int) -> None:
@@ -47,7 +48,11 @@ class Dispatcher(Throttling):
             self.events.push(due, TICK, cpu, 0)
 
     def _tick_matters(self, cpu: Cpu) -> bool:
-        entity: Entity | None = cpu.current
+        task = cpu.current
+        if task is not None and task.policy is not None:
+            policy: Policy = task.policy
+            return policy.ticks
+        entity: Entity | None = task
         while entity is not None:
             queue = entity.queue
             assert queue is not None
@@ -67,6 +72,10 @@ class Dispatcher(Throttling):
         self._update_shares(task)
         if self.spread:
             self._balance(cpu)
+        if task.policy is not None:
+            policy: Policy = task.policy
+            if policy.tick(task):
+                cpu.resched = True
         if cpu.resched:
             self._schedule(cpu)
         elif self._tick_cost_ns:
@@ -82,13 +91,22 @@ class Dispatcher(Throttling):
             if previous is not None and cpu.account_ns < self.now_ns:
                 self._account(cpu)
             cpu.resched = False
-            chosen = self._pick(cpu)
+            if self.policies:
+                if previous is not None and previous.policy is not None:
+                    self._give_back(previous)
+                chosen = self._pick_by_policy(cpu)
+                if chosen is None:
+                    chosen = self._pick(cpu)
+            else:
+                chosen = self._pick(cpu)
             if chosen is None and self.spread and self._pull_for_idle(cpu):
-                continue
+                chosen = self._pick(cpu)
             if chosen is not previous:
                 self._switch(cpu, previous, chosen)
             if chosen is None:
                 return
+            if chosen.policy is not None:
+                self._arm_quantum(cpu, chosen)
             if cpu.burst_at_ns < self.now_ns:
                 self._follow_burst(cpu, chosen)
             if chosen.burst_ns > 0 or self.step(chosen):
@@ -125,6 +143,24 @@ class Dispatcher(Throttling):
             self._take(chosen, common)
         if self.on_switch is not None:
             self.on_switch(self.now_ns, cpu.number, previous, chosen)
+
+    def _arm_quantum(self, cpu: Cpu, task: Task) -> None:
+        """Have the CPU decide anew when its policy's quantum for the running task is over."""
+        cpu.quantum += 1
+        policy: Policy = task.policy
+        quantum_ns = policy.quantum_ns(task)
+        if quantum_ns > 0:
+            self.events.push(self.now_ns + quantum_ns, EXPIRE, cpu, cpu.quantum)
+
+    def settle(self, cpu: Cpu) -> None:
+        """Bring what is charged to the running task up to now."""
+        if cpu.current is not None:
+            self._account(cpu)
+
+    def reschedule(self, cpu: Cpu) -> None:
+        """Have a CPU decide anew, as soon as what is going on now is over."""
+        cpu.resched = True
+        self._reschedule_soon(cpu, 0)
 
     def _run_on(self, cpu: Cpu, task: Task) -> None:
         """Have the end of the current CPU time, which has been followed up to now, served."""
@@ -163,11 +199,14 @@ class Dispatcher(Throttling):
         task.version += 1
         task.state = RUNNABLE
         task.since_ns = self.now_ns
-        if not task.delayed:
+        if task.policy is not None:
+            self._wake_by_policy(task, waker_cpu)
+        elif not task.delayed:
             chosen = self.placement.choose(task, waker_cpu, sync, self.idle_bits)
             if chosen != task.cpu:
                 self._move(task, chosen)
-        self._enqueue(task)
+        if task.policy is None:
+            self._enqueue(task)
         cpu = self.cpus[task.cpu]
         if self.on_wakeup is not None:
             self.on_wakeup(self.now_ns, task.cpu, task)
@@ -185,21 +224,26 @@ class Dispatcher(Throttling):
             self._arm_tick(cpu)
         return 0 if timer else self._wake_ns
 
+    def _wake_by_policy(self, task: Task, waker_cpu: int) -> None:
+        policy: Policy = task.policy
+        chosen = policy.place(task, waker_cpu)
+        if chosen != task.cpu:
+            self._move(task, chosen)
+        self._admit(task, True)
+
     def _drawn(self, quantiles: tuple[int, ...]) -> int:
         """A latency, from its evenly spaced quantiles."""
         if len(quantiles) == 1:
             return quantiles[0]
         return quantiles[int(self._latency_rng.uniform() * len(quantiles))]
 
-    def _move(self, task: Task, cpu: int) -> None:
-        task.migrations += 1
-        task.burst_ns += self.costs.migration_ns
-        task.cpu = cpu
-
     def _preempt(self, cpu: Cpu, task: Task) -> None:
         """Let a woken task preempt the running one if it is now the one that should run."""
         running = cpu.current
         if cpu.resched or running is None:
+            return
+        if task.policy is not None or running.policy is not None:
+            cpu.resched = self._outranks(task, running)
             return
         mine: Entity = task
         its: Entity = running

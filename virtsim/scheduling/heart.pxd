@@ -9,7 +9,7 @@ from virtsim.scheduling.group cimport Group
 from virtsim.scheduling.interpreter cimport Interpreter
 from virtsim.scheduling.task cimport Task
 
-cdef long long BURST_END, CALL, PERIOD, RESCHEDULE, SLACK, START, STEAL, TICK, TIMER, BLOCKED
+cdef long long BURST_END, CALL, EXPIRE, PERIOD, RESCHEDULE, SLACK, START, STEAL, TICK, TIMER, BLOCKED
 
 
 cdef class Heart(Interpreter):

@@ -18,7 +18,7 @@ from typing import Any
 from virtsim.core.streams import SplitMix64
 from virtsim.scheduling.bandwidth import Bandwidth
 from virtsim.scheduling.cpu import Cpu
-from virtsim.scheduling.events import BURST_END, CALL, PERIOD, RESCHEDULE, SLACK, START, STEAL, TICK, TIMER
+from virtsim.scheduling.events import BURST_END, CALL, EXPIRE, PERIOD, RESCHEDULE, SLACK, START, STEAL, TICK, TIMER
 from virtsim.scheduling.fair import Entity, FairQueue
 from virtsim.scheduling.group import Group
 from virtsim.scheduling.interpreter import Interpreter
@@ -169,6 +169,11 @@ class Heart(Interpreter):
             self._start(subject)
         elif kind == STEAL:
             self._steal_again(subject)
+        elif kind == EXPIRE:
+            cpu = subject
+            if version == cpu.quantum:
+                cpu.resched = True
+                self._schedule(cpu)
         else:
             subject()
 

@@ -28,6 +28,7 @@ cdef class Hierarchy:
     cdef void _account(self, Cpu cpu)
     @cython.locals(task=Task, entity=Entity)
     cdef void _account_until(self, Cpu cpu, long long time_ns)
+    cdef void _charge_by_policy(self, Task task, long long delta_ns)
     cdef void _charge_bandwidth(self, FairQueue queue, long long delta_ns)
     cdef bint _assign(self, FairQueue queue, long long target_ns)
     @cython.locals(entity=Entity)

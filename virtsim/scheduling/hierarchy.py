@@ -69,6 +69,9 @@ class Hierarchy:
         task = cpu.current
         assert task is not None
         task.cpu_time_ns += delta
+        if task.policy is not None:
+            self._charge_by_policy(task, delta)
+            return
         entity: Entity | None = task
         while entity is not None:
             queue = entity.queue
@@ -84,6 +87,10 @@ class Hierarchy:
             if group.bandwidth is not None:
                 self._charge_bandwidth(queue, delta)
             entity = entity.parent
+
+    def _charge_by_policy(self, task: Task, delta_ns: int) -> None:
+        """Charge a task that is not of the fair class, and its groups."""
+        raise NotImplementedError
 
     def _charge_bandwidth(self, queue: FairQueue, delta_ns: int) -> None:
         queue.remaining_ns -= delta_ns
@@ -109,7 +116,7 @@ class Hierarchy:
             task.state = RUNNABLE
             task.since_ns = self.now_ns
             task.involuntary += 1
-        entity: Entity | None = task
+        entity: Entity | None = task if task.policy is None else None
         while entity is not None:
             queue = entity.queue
             assert queue is not None
@@ -129,7 +136,7 @@ class Hierarchy:
         task.burst_ns += self._switch_ns
         if task.queue is not None and (task.parent is None or task.queue is common):
             task.queue.take(task)
-        else:
+        elif task.policy is None:
             self._take_from(task, common)
 
     def _take_from(self, entity: Entity, common: FairQueue | None) -> None:

@@ -2,6 +2,7 @@ cimport cython
 
 from virtsim.scheduling.cpu cimport Cpu
 from virtsim.scheduling.dispatcher cimport Dispatcher
+from virtsim.scheduling.policy cimport Policy
 from virtsim.scheduling.program cimport Program, Sampler
 from virtsim.scheduling.request cimport RequestQueue
 from virtsim.scheduling.tally cimport Tally
@@ -30,7 +31,7 @@ cdef class Interpreter(Dispatcher):
         pc=cython.longlong, now=cython.longlong, arrival=cython.longlong, value=cython.longlong,
     )
     cpdef bint step(self, Task task)
-    @cython.locals(cpu=Cpu)
+    @cython.locals(cpu=Cpu, policy=Policy, chosen=cython.longlong)
     cdef void _start(self, Task task)
     cdef int _block(self, Task task) except -1
     cdef int _sleep_until(self, Task task, long long due_ns) except -1

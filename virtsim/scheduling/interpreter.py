@@ -8,6 +8,7 @@ from virtsim.core.errors import ModelError
 from virtsim.scheduling.dispatcher import Dispatcher
 from virtsim.scheduling.events import TIMER
 from virtsim.scheduling.load import LoadAverage
+from virtsim.scheduling.policy import Policy
 from virtsim.scheduling.program import Code, Program
 from virtsim.scheduling.request import RequestQueue
 from virtsim.scheduling.settings import Kernel, SchedulingCosts
@@ -171,11 +172,16 @@ class Interpreter(Dispatcher):
         task.start_ns = self.now_ns
         task.since_ns = self.now_ns
         task.state = BLOCKED
-        self._move(task, self.placement.choose_for_fork(task))
+        policy: Policy | None = task.policy
+        chosen = self.placement.choose_for_fork(task) if policy is None else policy.place(task, task.cpu)
+        self._move(task, chosen)
         task.migrations = 0
         task.burst_ns = 0
         task.state = RUNNABLE
-        self._enqueue(task, initial=True)
+        if policy is None:
+            self._enqueue(task, initial=True)
+        else:
+            self._admit(task, True)
         cpu = self.cpus[task.cpu]
         if cpu.current is None:
             self._reschedule_soon(cpu, 0)
@@ -189,7 +195,10 @@ class Interpreter(Dispatcher):
         self._account(self.cpus[task.cpu])
         task.state = BLOCKED
         task.voluntary += 1
-        self._dequeue(task, asleep=True)
+        if task.policy is None:
+            self._dequeue(task, asleep=True)
+        else:
+            self._withdraw(task)
 
     def _sleep_until(self, task: Task, due_ns: int) -> None:
         """Block until a timer fires: at most the slack, and some latency, after it is due."""
@@ -231,6 +240,7 @@ class Interpreter(Dispatcher):
         )
         child.parent_task = task
         child.batch, child.idle_policy = task.batch, task.idle_policy
+        child.policy, child.policy_data = task.policy, task.policy_data
         child.cpu = task.cpu
         child.state = NEW
         if task.load_average is not None:
@@ -245,7 +255,10 @@ class Interpreter(Dispatcher):
         task.end_ns = self.now_ns
         self.live_tasks -= 1
         task.delayed = False
-        self._dequeue(task, asleep=False)
+        if task.policy is None:
+            self._dequeue(task, asleep=False)
+        else:
+            self._withdraw(task)
         parent = task.parent_task
         if parent is not None:
             parent.children_ns += task.cpu_time_ns

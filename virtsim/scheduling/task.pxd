@@ -15,6 +15,9 @@ cdef class Task(Entity):
     cdef public long long slack_ns
     cdef public bint batch
     cdef public bint idle_policy
+    # A Policy, which cannot be named here: its file needs this one first.
+    cdef public object policy
+    cdef public object policy_data
     cdef public long long pc
     cdef public list slots
     cdef public long long burst_ns

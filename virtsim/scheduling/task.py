@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from virtsim.results.histogram import Histogram
 from virtsim.scheduling.fair import Entity
@@ -66,6 +66,8 @@ class Task(Entity):
         "operations",
         "parent_task",
         "pc",
+        "policy",
+        "policy_data",
         "program",
         "run_delay_ns",
         "since_ns",
@@ -99,6 +101,9 @@ class Task(Entity):
         self.slack_ns = slack_ns
         self.batch = False
         self.idle_policy = False
+        #: A :class:`~virtsim.scheduling.policy.Policy`, and what that keeps about the task; None for the fair class.
+        self.policy: Any = None
+        self.policy_data: Any = None
         self.pc = 0
         self.slots = [0] * program.slots
         self.burst_ns = 0

@@ -83,7 +83,7 @@ class Throttling(Hierarchy):
 
     def _throttle_put(self, task: Task, common: FairQueue | None) -> None:
         """A task stops running: what it leaves dry is throttled at once, even if nothing of it waits."""
-        entity: Entity | None = task
+        entity: Entity | None = task if task.policy is None else None
         while entity is not None:
             queue = entity.queue
             assert queue is not None

@@ -1,0 +1,337 @@
+"""Policies beside the fair class: laws that all keep, shares, priorities, deadlines, and exact timelines."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from math import sqrt
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import virtsim.scheduling.policies  # noqa: F401 (registers them)
+from tests.scheduling.conftest import MS, add, hog, job
+from tests.scheduling.test_laws import Plan, plans
+from tests.scheduling.test_laws import build as build_plans
+from virtsim.core.errors import ModelError
+from virtsim.scheduling.heart import Heart
+from virtsim.scheduling.policies.bvt import BorrowedVirtualTime, Borrower
+from virtsim.scheduling.policies.credit import Credit, Domain, Vcpu
+from virtsim.scheduling.policies.credit2 import Credit2, Domain2, Vcpu2
+from virtsim.scheduling.policies.deadline import Deadline, Server
+from virtsim.scheduling.policies.fifo import Fifo
+from virtsim.scheduling.policies.lottery import Lottery
+from virtsim.scheduling.policies.periodic import EarliestDeadlineFirst, Job, RateMonotonic
+from virtsim.scheduling.policies.realtime import Priority, RealTime
+from virtsim.scheduling.policies.round_robin import RoundRobin
+from virtsim.scheduling.policies.stride import Stride, Tickets
+from virtsim.scheduling.policy import POLICIES
+from virtsim.scheduling.task import RUNNABLE
+
+SPAN_NS = 400 * MS
+
+#: What makes a policy, and what each of its tasks needs; those of a hypervisor have a domain for each task.
+MADE = {
+    "fifo": (Fifo, lambda i: None),
+    "round-robin": (RoundRobin, lambda i: None),
+    "lottery": (Lottery, lambda i: 1 + i),
+    "stride": (Stride, lambda i: Tickets(1 + i)),
+    "credit": (Credit, lambda i: Vcpu(Domain(256 * (1 + i)))),
+    "credit2": (Credit2, lambda i: Vcpu2(Domain2(256 * (1 + i)))),
+    "bvt": (BorrowedVirtualTime, lambda i: Borrower(1 + i)),
+    "realtime": (RealTime, lambda i: Priority(1 + i % 3, round_robin=i % 2 == 0)),
+    "edf": (EarliestDeadlineFirst, lambda i: Job((3 + i) * MS)),
+    "rate-monotonic": (RateMonotonic, lambda i: Job((3 + i) * MS)),
+}
+names = pytest.mark.parametrize("name", MADE)
+
+
+def under(name: str, cpus: int, chosen: list[Plan], fair_every: int = 0) -> Heart:
+    """A heart whose tasks have a policy; every so-manieth is of the fair class."""
+    heart = build_plans(cpus, chosen, quota=False)
+    make, data = MADE[name]
+    policy = heart.add_policy(make())
+    for i, task in enumerate(heart.tasks):
+        if not fair_every or i % fair_every:
+            task.policy, task.policy_data = policy, data(i)
+    return heart
+
+
+def test_every_policy_is_tried_here():
+    assert set(MADE) | {"deadline"} == set(POLICIES)
+
+
+@names
+@settings(max_examples=12)
+@given(chosen=plans(3), fair_every=st.sampled_from([0, 3]))
+def test_every_nanosecond_is_accounted_for_and_no_task_is_twice_at_once(name, chosen, fair_every):
+    heart = under(name, 3, chosen, fair_every)
+    running: dict[int, str] = {}
+
+    def switched(time, cpu, old, new):
+        running.pop(cpu, None)
+        if new is not None:
+            assert new.name not in running.values(), "runs twice at once"
+            assert cpu in new.cpus
+            running[cpu] = new.name
+
+    heart.on_switch = switched
+    heart.advance(SPAN_NS)
+    idle = sum(cpu.idle_ns + (heart.now_ns - cpu.idle_since_ns if cpu.current is None else 0) for cpu in heart.cpus)
+    assert sum(task.cpu_time_ns for task in heart.tasks) + idle == 3 * SPAN_NS
+    assert heart.root.cpu_time_ns == sum(task.cpu_time_ns for task in heart.tasks)
+
+
+@names
+@settings(max_examples=8)
+@given(chosen=plans(1))
+def test_the_cpu_is_never_idle_while_a_task_waits(name, chosen):
+    """One CPU: all but the throttled real-time and capped hypervisor policies are work conserving, and so are those."""
+    heart = under(name, 1, chosen)
+    for step in range(1, 101):
+        heart.advance(step * SPAN_NS // 100)
+        cpu = heart.cpus[0]
+        if cpu.current is None and not cpu.resched_pending:
+            assert not [task.name for task in heart.tasks if task.state == RUNNABLE]
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "span_ns", "tolerance"),
+    [
+        ("stride", [Tickets(1), Tickets(3), Tickets(4)], 2_000 * MS, 10 * MS),
+        ("bvt", [Borrower(1), Borrower(3), Borrower(4)], 2_000 * MS, 25 * MS),
+        ("credit", [Vcpu(Domain(256 * w)) for w in (1, 3, 4)], 8_000 * MS, 120 * MS),
+        ("credit2", [Vcpu2(Domain2(256 * w)) for w in (1, 3, 4)], 8_000 * MS, 30 * MS),
+    ],
+    ids=["stride", "bvt", "credit", "credit2"],
+)
+def test_hogs_get_their_weights_parts(name, data, span_ns, tolerance):
+    heart = Heart(1)
+    policy = heart.add_policy(POLICIES.get(name)())
+    tasks = [add(heart, f"t{i}", hog()) for i in range(3)]
+    for task, each in zip(tasks, data, strict=True):
+        task.policy, task.policy_data = policy, each
+    heart.advance(span_ns)
+    for task, weight in zip(tasks, (1, 3, 4), strict=True):
+        assert abs(task.cpu_time_ns - span_ns * weight // 8) <= tolerance, (task.name, task.cpu_time_ns)
+
+
+def test_lottery_draws_by_tickets():
+    """H0: each of n = 2,000 draws is won by the task with 3 of 4 tickets with probability 3/4; alpha = 0.001."""
+    heart = Heart(1)
+    policy = heart.add_policy(Lottery(quantum=MS, seed=11))
+    tasks = [add(heart, f"t{i}", hog()) for i in range(2)]
+    for task, tickets in zip(tasks, (1, 3), strict=True):
+        task.policy, task.policy_data = policy, tickets
+    heart.advance(2_000 * MS)
+    z = (tasks[1].cpu_time_ns / MS - 1_500) / sqrt(2_000 * 0.75 * 0.25)
+    print(f"z = {z:+.2f}")
+    assert abs(z) < 3.29
+
+
+def test_round_robin_in_turns_of_a_quantum(switches):
+    heart = Heart(1)
+    seen = switches(heart)
+    policy = heart.add_policy(RoundRobin(quantum=3 * MS))
+    for name in "abc":
+        add(heart, name, hog()).policy = policy
+    heart.advance(30 * MS)
+    assert [(time // MS, name) for time, _, name in seen] == [(3 * i, "abc"[i % 3]) for i in range(11)]
+
+
+def test_fifo_runs_to_completion(switches):
+    heart = Heart(1)
+    seen = switches(heart)
+    policy = heart.add_policy(Fifo())
+    for name in "ab":
+        add(heart, name, hog()).policy = policy
+    heart.advance(50 * MS)
+    assert [name for _, _, name in seen] == ["a"]
+
+
+# -- Linux's real-time classes ------------------------------------------------------------------------------------
+
+
+def realtime(heart: Heart, name: str, program, priority: int, policy: RealTime, round_robin: bool = False):
+    task = add(heart, name, program)
+    task.policy, task.policy_data = policy, Priority(priority, round_robin)
+    return task
+
+
+def test_a_higher_priority_preempts_at_once_and_the_preempted_comes_first_again(switches):
+    heart = Heart(1)
+    seen = switches(heart)
+    policy = heart.add_policy(RealTime())
+    realtime(heart, "low", hog(), 10, policy)
+    realtime(heart, "equal", hog(), 10, policy)
+    realtime(heart, "high", job(2 * MS, 10 * MS - 50_000), 20, policy)
+    heart.advance(41 * MS)
+    assert {name for _, _, name in seen} == {"low", "high"}
+    high = [time for time, _, name in seen if name == "high"]
+    assert [b - a for a, b in pairwise(high[1:])] == [10 * MS - 50_000] * 3
+
+
+def test_round_robin_tasks_of_a_priority_take_turns_of_100_ms(switches):
+    heart = Heart(1)
+    seen = switches(heart)
+    policy = heart.add_policy(RealTime())
+    for name in "ab":
+        realtime(heart, name, hog(), 5, policy, round_robin=True)
+    heart.advance(600 * MS)
+    assert [(time // MS, name) for time, _, name in seen] == [(100 * i, "ab"[i % 2]) for i in range(7)]
+
+
+@pytest.mark.parametrize("fair_server", [True, False], ids=["server since 6.12", "throttling before"])
+def test_a_fair_task_gets_a_twentieth_beside_a_real_time_hog(fair_server):
+    heart = Heart(1)
+    policy = heart.add_policy(RealTime(fair_server=fair_server))
+    urgent = realtime(heart, "rt", hog(), 50, policy)
+    fair = add(heart, "fair", hog())
+    heart.advance(10_000 * MS)
+    assert abs(fair.cpu_time_ns - 500 * MS) <= 10 * 4 * MS, "50 ms a second, give or take a tick each"
+    assert urgent.cpu_time_ns + fair.cpu_time_ns == 10_000 * MS
+
+
+@pytest.mark.parametrize(("fair_server", "idle_ms"), [(True, 0), (False, 500)])
+def test_alone_a_real_time_hog_is_throttled_only_before_6_12(fair_server, idle_ms):
+    heart = Heart(1)
+    task = realtime(heart, "rt", hog(), 50, heart.add_policy(RealTime(fair_server=fair_server)))
+    heart.advance(10_000 * MS)
+    assert abs(10_000 * MS - task.cpu_time_ns - idle_ms * MS) <= 40 * MS
+
+
+# -- deadlines -----------------------------------------------------------------------------------------------------
+
+
+def deadline_task(heart: Heart, name: str, program, policy: Deadline, runtime_ms: int, period_ms: int):
+    task = add(heart, name, program)
+    task.policy, task.policy_data = policy, Server(runtime_ms * MS, period_ms * MS, period_ms * MS)
+    return task
+
+
+def test_a_constant_bandwidth_server_gives_its_runtime_in_every_period_and_no_more():
+    heart = Heart(1)
+    policy = heart.add_policy(Deadline(precise=True))
+    limited = deadline_task(heart, "dl", hog(), policy, 3, 10)
+    add(heart, "fair", hog())
+    used = []
+    for period in range(1, 51):
+        before = limited.cpu_time_ns
+        heart.advance(period * 10 * MS)
+        used.append(limited.cpu_time_ns - before)
+    assert used == [3 * MS] * 50
+
+
+def test_without_a_timer_the_tick_ends_a_runtime_and_the_overrun_is_paid_back():
+    heart = Heart(1)
+    policy = heart.add_policy(Deadline())
+    limited = deadline_task(heart, "dl", hog(), policy, 3, 10)
+    add(heart, "fair", hog())
+    heart.advance(1_000 * MS)
+    assert abs(limited.cpu_time_ns - 300 * MS) <= 4 * MS
+
+
+def test_more_bandwidth_than_there_is_is_refused():
+    heart = Heart(1)
+    policy = heart.add_policy(Deadline())
+    with pytest.raises(ModelError, match="95 %"):
+        policy.admit([Server(6 * MS, 10 * MS, 10 * MS), Server(4 * MS, 10 * MS, 10 * MS)])
+
+
+@st.composite
+def task_sets(draw, most: float):
+    """Periods of 2 to 40 ms, and run times that add up to at most ``most`` of the CPU."""
+    periods = draw(st.lists(st.integers(2, 40), min_size=1, max_size=6))
+    parts = [draw(st.integers(1, 100)) for _ in periods]
+    total = sum(parts)
+    return [(int(period * MS * most * part / total), period * MS) for period, part in zip(periods, parts, strict=True)]
+
+
+def periodic(policy, chosen) -> list:
+    """Jobs from time 0 on, with timers that are exact."""
+    heart = Heart(1)
+    heart.add_policy(policy)
+    tasks = []
+    for i, (run_ns, period_ns) in enumerate(chosen):
+        task = add(heart, f"t{i}", job(max(run_ns, 1), period_ns), slack_ns=0)
+        task.policy, task.policy_data = policy, Job(period_ns)
+        tasks.append((task, period_ns))
+    heart.advance(800 * MS)
+    return tasks
+
+
+@settings(max_examples=60)
+@given(task_sets(1.0))
+def test_edf_meets_all_deadlines_up_to_full_utilisation(chosen):
+    for task, period_ns in periodic(EarliestDeadlineFirst(), chosen):
+        if 1 in task.histograms:
+            assert task.histograms[1].max_ns <= period_ns
+
+
+@settings(max_examples=60)
+@given(task_sets(0.69))
+def test_rate_monotonic_meets_all_deadlines_up_to_the_bound(chosen):
+    """ln 2 = 0.693 is the bound for any number of tasks."""
+    for task, period_ns in periodic(RateMonotonic(), chosen):
+        if 1 in task.histograms:
+            assert task.histograms[1].max_ns <= period_ns
+
+
+def test_edf_meets_what_rate_monotonic_misses():
+    """2.5 of 5 and 3.5 of 7 ms: fully used, which EDF can do and fixed priorities cannot."""
+    chosen = [(2_500_000, 5 * MS), (3_500_000, 7 * MS)]
+    met = {
+        make: all(task.histograms[1].max_ns <= period for task, period in periodic(make(), chosen))
+        for make in (EarliestDeadlineFirst, RateMonotonic)
+    }
+    assert met == {EarliestDeadlineFirst: True, RateMonotonic: False}
+
+
+# -- Xen -----------------------------------------------------------------------------------------------------------
+
+
+def test_credit_runs_slices_of_30_ms(switches):
+    heart = Heart(1)
+    seen = switches(heart)
+    policy = heart.add_policy(Credit())
+    for name in "ab":
+        task = add(heart, name, hog())
+        task.policy, task.policy_data = policy, Vcpu(Domain())
+    heart.advance(3_000 * MS)
+    lengths = [(b[0] - a[0]) / MS for a, b in pairwise(seen[1:])]
+    assert set(lengths) <= {10.0, 20.0, 30.0, 60.0}
+    assert sorted(lengths)[len(lengths) // 2] == 30.0
+
+
+@pytest.mark.parametrize(("policy", "data"), [(Credit, (Vcpu, Domain)), (Credit2, (Vcpu2, Domain2))])
+def test_a_cap_holds_though_the_cpu_is_idle(policy, data):
+    heart = Heart(1)
+    made = heart.add_policy(policy())
+    task = add(heart, "t", hog())
+    task.policy, task.policy_data = made, data[0](data[1](cap=40))
+    heart.advance(6_000 * MS)
+    assert task.cpu_time_ns / (6_000 * MS) == pytest.approx(0.40, abs=0.03)
+
+
+def test_a_vcpu_that_wakes_with_credit_is_boosted():
+    """One that needs 1 ms in 20 runs at once beside a hog, but for the rate limit of 1 ms."""
+    heart = Heart(1)
+    policy = heart.add_policy(Credit())
+    for name, program in (("io", job(MS, 20 * MS)), ("hog", hog())):
+        task = add(heart, name, program)
+        task.policy, task.policy_data = policy, Vcpu(Domain())
+    heart.advance(4_000 * MS)
+    latency = heart.tasks[0].histograms[0]
+    assert latency.percentile_ns(90) <= 1_100_000
+
+
+def test_idle_cpus_steal(switches):
+    """Four hogs of four domains on two CPUs: each gets half a CPU, wherever it began."""
+    heart = Heart(2)
+    policy = heart.add_policy(Credit())
+    for i in range(4):
+        task = add(heart, f"t{i}", hog(), cpus=frozenset([0, 1]))
+        task.policy, task.policy_data = policy, Vcpu(Domain())
+    heart.advance(6_000 * MS)
+    for task in heart.tasks:
+        assert task.cpu_time_ns / (6_000 * MS) == pytest.approx(0.5, abs=0.05)

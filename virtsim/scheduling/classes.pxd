@@ -1,0 +1,27 @@
+cimport cython
+
+from virtsim.scheduling.cpu cimport Cpu
+from virtsim.scheduling.group cimport Group
+from virtsim.scheduling.policy cimport Policy
+from virtsim.scheduling.task cimport Task
+from virtsim.scheduling.throttling cimport Throttling
+
+cdef long long RUNNING
+
+
+cdef class Classes(Throttling):
+    cdef public list policies
+
+    @cython.locals(cpu=Cpu, policy=Policy)
+    cdef void _admit(self, Task task, bint woken)
+    @cython.locals(cpu=Cpu, policy=Policy)
+    cdef void _withdraw(self, Task task)
+    @cython.locals(policy=Policy)
+    cdef void _give_back(self, Task task)
+    @cython.locals(policy=Policy, task=Task, home=Cpu)
+    cdef Task _pick_by_policy(self, Cpu cpu)
+    @cython.locals(mine=Policy, its=Policy)
+    cdef bint _outranks(self, Task task, Task running)
+    @cython.locals(group=Group, policy=Policy)
+    cdef void _charge_by_policy(self, Task task, long long delta_ns)
+    cdef int _move(self, Task task, long long cpu) except -1

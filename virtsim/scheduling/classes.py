@@ -1,0 +1,92 @@
+"""Scheduling classes: policies in their order of rank, and the fair class below them."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from virtsim.scheduling.cpu import Cpu
+from virtsim.scheduling.group import Group
+from virtsim.scheduling.policy import Policy
+from virtsim.scheduling.settings import Kernel, SchedulingCosts
+from virtsim.scheduling.task import RUNNING, Task
+from virtsim.scheduling.throttling import Throttling
+
+P = TypeVar("P", bound=Policy)
+
+
+class Classes(Throttling):
+    """Asks the policies first.
+
+    Attributes
+    ----------
+    policies : list of Policy
+        Highest first.
+    """
+
+    def __init__(self, cpus: int, kernel: Kernel, costs: SchedulingCosts, tick_phase_ns: int) -> None:
+        super().__init__(cpus, kernel, costs, tick_phase_ns)
+        self.policies: list[Policy] = []
+
+    def add_policy(self, policy: P) -> P:
+        """Let tasks have a policy; below those that were added before, above the fair class."""
+        policy.heart = self  # type: ignore[assignment] # always a Heart
+        policy.rank = len(self.policies)
+        self.policies.append(policy)
+        policy.attach()
+        return policy
+
+    def _admit(self, task: Task, woken: bool) -> None:
+        """A task of a policy waits on ``task.cpu``."""
+        cpu = self.cpus[task.cpu]
+        if cpu.current is not None and cpu.account_ns < self.now_ns:
+            self._account(cpu)
+        cpu.root.runnable += 1
+        policy: Policy = task.policy
+        policy.enqueue(task, woken)
+
+    def _withdraw(self, task: Task) -> None:
+        """The running task of a policy sleeps or ends."""
+        self.cpus[task.cpu].root.runnable -= 1
+        policy: Policy = task.policy
+        policy.blocked(task)
+
+    def _give_back(self, task: Task) -> None:
+        """The running task waits as any other while its CPU decides anew, if it could go on."""
+        if task.state == RUNNING:
+            policy: Policy = task.policy
+            policy.enqueue(task, False)
+
+    def _pick_by_policy(self, cpu: Cpu) -> Task | None:
+        for policy in self.policies:
+            task = policy.pick(cpu)
+            if task is None:
+                continue
+            if task.cpu != cpu.number:
+                self.cpus[task.cpu].root.runnable -= 1
+                cpu.root.runnable += 1
+                self._move(task, cpu.number)
+            return task
+        return None
+
+    def _outranks(self, task: Task, running: Task) -> bool:
+        """Whether a task makes its CPU decide anew, where at least one of the two is of a policy."""
+        mine: Policy | None = task.policy
+        its: Policy | None = running.policy
+        if mine is None:
+            return False
+        if mine is its:
+            return mine.preempts(task, running)
+        return its is None or mine.rank < its.rank
+
+    def _charge_by_policy(self, task: Task, delta_ns: int) -> None:
+        group: Group | None = task.group
+        while group is not None:
+            group.cpu_time_ns += delta_ns
+            group = group.parent
+        policy: Policy = task.policy
+        policy.charge(task, delta_ns)
+
+    def _move(self, task: Task, cpu: int) -> None:
+        task.migrations += 1
+        task.burst_ns += self.costs.migration_ns
+        task.cpu = cpu

@@ -1,0 +1,148 @@
+"""Linux's SCHED_DEADLINE: earliest deadline first, each task kept to its bandwidth by a constant bandwidth server.
+
+References
+----------
+L. Abeni, G. Buttazzo, "Integrating Multimedia Applications in Hard Real-Time Systems", RTSS 1998.
+Linux ``kernel/sched/deadline.c``; Documentation/scheduler/sched-deadline.rst.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from virtsim.core.errors import ModelError
+from virtsim.scheduling.cpu import Cpu
+from virtsim.scheduling.policies.waiting import Waiting
+from virtsim.scheduling.policy import POLICIES, Policy
+from virtsim.scheduling.task import Task
+
+#: Part of all CPUs that may be promised (``sched_rt_runtime_us`` over ``sched_rt_period_us``), in percent.
+ADMITTED_PERCENT = 95
+
+
+@dataclass
+class Server:
+    """A deadline task's reservation and its state.
+
+    Attributes
+    ----------
+    runtime_ns, deadline_ns, period_ns : int, ns
+        What it is promised: ``runtime`` before ``deadline`` in every ``period``.
+    left_ns, until_ns : int, ns
+        Runtime left, and the current absolute deadline.
+    throttled : bool
+        Whether it waits for its next period.
+    """
+
+    runtime_ns: int
+    deadline_ns: int
+    period_ns: int
+    left_ns: int = 0
+    until_ns: int = 0
+    throttled: bool = False
+
+
+@POLICIES.register("deadline")
+class Deadline(Policy):
+    """Global EDF with constant bandwidth servers; ``policy_data`` is a :class:`Server`.
+
+    Parameters
+    ----------
+    precise : bool
+        Whether a timer ends a runtime that is used up (``HRTICK_DL``); otherwise the next tick does, and the
+        overrun is paid back in the next period.
+    """
+
+    def __init__(self, precise: bool = False) -> None:
+        super().__init__()
+        self.precise = precise
+        self.ticks = True
+        self.waiting = Waiting()
+
+    def admit(self, servers: list[Server]) -> None:
+        """Refuse what no schedule could keep.
+
+        Raises
+        ------
+        ModelError
+            If runtimes over periods add up to more than 95 % of the CPUs.
+        """
+        cpus = len(self.heart.cpus)
+        asked = sum(server.runtime_ns / server.period_ns for server in servers)
+        if asked * 100 > ADMITTED_PERCENT * cpus:
+            raise ModelError(
+                f"deadline tasks ask for {asked:.2f} of {cpus} CPUs; runtimes over periods may add up to "
+                f"{ADMITTED_PERCENT} % of them, as the kernel demands"
+            )
+
+    def enqueue(self, task: Task, woken: bool) -> None:
+        """By absolute deadline; a new one where the old cannot be kept within the bandwidth."""
+        server: Server = task.policy_data
+        now = self.heart.now_ns
+        if woken and not server.throttled and self._outdated(server, now):
+            server.until_ns = now + server.deadline_ns
+            server.left_ns = server.runtime_ns
+        if server.left_ns <= 0 and not server.throttled:
+            self._throttle(task, server, now)
+        self.waiting.add(task, server.until_ns)
+
+    def pick(self, cpu: Cpu) -> Task | None:
+        """The earliest deadline of those that have runtime left."""
+        for task in self.waiting:
+            if cpu.number in task.cpus and not task.policy_data.throttled:
+                self.waiting.remove(task)
+                return task  # type: ignore[no-any-return]
+        return None
+
+    def charge(self, task: Task, delta_ns: int) -> None:
+        """Use the runtime."""
+        task.policy_data.left_ns -= delta_ns
+
+    def preempts(self, woken: Task, running: Task) -> bool:
+        """An earlier deadline does."""
+        data: Server = woken.policy_data
+        return not data.throttled and data.until_ns < running.policy_data.until_ns
+
+    def tick(self, task: Task) -> bool:
+        """Whether its runtime is used up."""
+        return bool(task.policy_data.left_ns <= 0)
+
+    def quantum_ns(self, task: Task) -> int:
+        """The runtime, where a timer watches over it."""
+        return int(task.policy_data.left_ns) if self.precise else 0
+
+    def place(self, task: Task, waker_cpu: int) -> int:
+        """An idle CPU, else the one whose task has the latest deadline, or none."""
+        home = super().place(task, waker_cpu)
+        cpus = self.heart.cpus
+        if cpus[home].is_idle():
+            return home
+        return max(sorted(task.cpus), key=lambda number: self._until_ns(cpus[number]))
+
+    def _until_ns(self, cpu: Cpu) -> int:
+        running = cpu.current
+        return int(running.policy_data.until_ns) if running is not None and running.policy is self else 1 << 62
+
+    def _outdated(self, server: Server, now_ns: int) -> bool:
+        """Whether going on with the old deadline would take more than the bandwidth (the CBS wake-up rule)."""
+        if server.until_ns <= now_ns:
+            return True
+        return server.left_ns * server.deadline_ns > (server.until_ns - now_ns) * server.runtime_ns
+
+    def _throttle(self, task: Task, server: Server, now_ns: int) -> None:
+        server.throttled = True
+        begins_ns = server.until_ns - server.deadline_ns + server.period_ns
+        self.heart.call_at(max(begins_ns, now_ns), lambda: self._replenish(task, server))
+
+    def _replenish(self, task: Task, server: Server) -> None:
+        """The next period begins; an overrun of more than a runtime takes further ones."""
+        heart = self.heart
+        server.throttled = False
+        while server.left_ns <= 0:
+            server.until_ns += server.period_ns
+            server.left_ns += server.runtime_ns
+        if task in list(self.waiting):
+            self.waiting.remove(task)
+            self.waiting.add(task, server.until_ns)
+            cpu = heart.cpus[self.place(task, task.cpu)]
+            heart.reschedule(cpu)
