@@ -268,9 +268,9 @@ def test_real_time_is_shared_out(kernel: FakeKernel) -> None:
     guests = [{"name": name, "group": "g", "workload": {"tasks": [task]}, "cpu_max": "50%"} for name in ("a", "b")]
     scenario = Scenario.from_builtins({"groups": [{"name": "g"}], "guests": guests, "duration": "1s"})
     RunGroups(kernel.v1(), "virtsim-1", scenario).create()
-    assert kernel["cpu/virtsim-1/cpu.rt_runtime_us"] == "800000"
-    assert kernel["cpu/virtsim-1/group-g/cpu.rt_runtime_us"] == "800000"
-    assert kernel["cpu/virtsim-1/group-g/guest-a/cpu.rt_runtime_us"] == "400000"
+    assert kernel["cpu/virtsim-1/cpu.rt_runtime_us"] == "950000"
+    assert kernel["cpu/virtsim-1/group-g/cpu.rt_runtime_us"] == "950000"
+    assert kernel["cpu/virtsim-1/group-g/guest-a/cpu.rt_runtime_us"] == "475000"
 
 
 def test_groups_without_the_prefix_are_refused(kernel: FakeKernel) -> None:

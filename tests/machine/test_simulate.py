@@ -141,13 +141,38 @@ def test_another_seed_or_replication_or_phase_gives_another_run():
     assert len({simulate(scenario(*guests), host=CARD, **draw).digest for draw in draws}) == 4
 
 
-def test_what_is_not_there_or_not_modelled_is_one_clear_error():
+def test_what_is_not_there_is_one_clear_error():
     with pytest.raises(SpecError, match="has no CPU 9"):
         simulate(scenario(Guest(name="g", workload=spin()), cpus="9"), host=CARD)
-    real_time = Workload.from_builtins(
-        {"tasks": [{"name": "t", "policy": "fifo", "priority": 5, "program": [{"op": "exit"}]}]}
-    )
-    with pytest.raises(ModelError, match="real-time class"):
-        simulate(scenario(Guest(name="g", workload=real_time)), host=CARD)
     with pytest.raises(SpecError, match="at least 0"):
         simulate(scenario(Guest(name="g", workload=spin())), seed=-1, host=CARD)
+
+
+def _above_the_fair_class(policy, **fields):
+    urgent = {"name": "urgent", "program": [{"op": "compute", "work": "5s"}], "policy": policy, **fields}
+    hog = {"name": "hog", "program": [{"op": "compute", "work": "5s"}]}
+    data = {"name": "s", "duration": "2s", "cpus": "0", "guests": [{"name": "g", "workload": {"tasks": [urgent, hog]}}]}
+    return Scenario.from_builtins(data, "s")
+
+
+@pytest.mark.parametrize(
+    ("policy", "fields", "share"),
+    [
+        ("fifo", {"priority": 10}, 0.95),
+        ("rr", {"priority": 10}, 0.95),
+        ("deadline", {"runtime": "3ms", "deadline": "10ms"}, 0.30),
+    ],
+)
+def test_classes_above_the_fair_one(policy, fields, share):
+    """A real-time hog leaves a twentieth, by the fair server; a deadline task has its runtime in each period."""
+    run = simulate(_above_the_fair_class(policy, **fields), host=CARD)
+    assert run.value("g/urgent", "cpu_time") / 2e9 == pytest.approx(share, abs=0.012)
+
+
+def test_what_a_reservation_lacks_is_said():
+    with pytest.raises(SpecError, match="runtime"):
+        _above_the_fair_class("deadline", deadline="10ms")
+    with pytest.raises(SpecError, match="only tasks of policy deadline"):
+        _above_the_fair_class("other", runtime="1ms")
+    with pytest.raises(ModelError, match="95 %"):
+        simulate(_above_the_fair_class("deadline", runtime="10ms", deadline="10ms", count=2), host=CARD)

@@ -13,7 +13,7 @@ from virtsim.scenario.guest import Guest, Limits
 from virtsim.scenario.scenario import Scenario
 
 #: Real-time microseconds in a second that the run's groups share, where the kernel rations them.
-REAL_TIME_US = 800_000
+REAL_TIME_US = 950_000
 
 
 class RunGroups:

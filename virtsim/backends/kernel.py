@@ -43,6 +43,7 @@ def facts(runner: Path) -> dict[str, Any]:
         "bpf_jit": _number(_read("/proc/sys/net/core/bpf_jit_enable")),
         "cpu_mhz": _cpu_mhz(),
         "preemption": _chosen(_read("/sys/kernel/debug/sched/preempt")),
+        "rt_group_sched": _groups_real_time(),
     }
     found |= scheduler(runner)
     found |= {name: _number(_read(f"/proc/sys/kernel/{name}")) for name in _SYSCTLS}
@@ -55,6 +56,13 @@ def scheduler(runner: Path) -> dict[str, str]:
     done = subprocess.run([runner, "scheduler"], capture_output=True, text=True, check=False)
     settings = re.findall(r"^\s*\.(sysctl_\w+)\s*:\s*(\S.*)$", done.stdout, re.MULTILINE)
     return {name.removeprefix("sysctl_"): value.strip() for name, value in settings}
+
+
+def _groups_real_time() -> bool:
+    """Whether groups of the cpu controller have a part of the real-time class's time (v1 only)."""
+    mounts = [line.split() for line in _read("/proc/mounts").splitlines()]
+    folders = [Path(fields[1]) for fields in mounts if fields[2] == "cgroup" and "cpu" in fields[3].split(",")]
+    return any((folder / "cpu.rt_runtime_us").exists() for folder in folders)
 
 
 def _cpu_mhz() -> float | None:

@@ -34,7 +34,7 @@ _REMEDIES = {
     "FAIL_CAPABILITIES": ("privileges", "the container's privileges could not be dropped; run as root or rootless"),
     "FAIL_SCHEDULING": (
         "scheduling privileges",
-        "a negative nice, fifo and rr need CAP_SYS_NICE, slice needs Linux 6.12; leave them out or run as root",
+        "a negative nice, fifo, rr and deadline need CAP_SYS_NICE, deadline all CPUs, slice Linux 6.12; leave them out",
     ),
     "FAIL_CPUS": ("CPUs", "the task's cpus are not all in the cpuset of this process; choose others"),
     "FAIL_PROCESSES": ("processes", "raise pids_max or 'ulimit -u' and 'ulimit -n'; a guest needs one for each task"),

@@ -24,7 +24,7 @@ from virtsim.workload.seeds import arrivals_seed, draw_seed
 from virtsim.workload.workload import Task
 
 #: Linux's numbers of the scheduling policies.
-POLICIES = {"other": 0, "fifo": 1, "rr": 2, "batch": 3, "idle": 5}
+POLICIES = {"other": 0, "fifo": 1, "rr": 2, "batch": 3, "idle": 5, "deadline": 6}
 
 #: Operations so short that two time stamps would be felt; they are timed once in SAMPLE_EVERY.
 _SHORT = (
@@ -149,7 +149,9 @@ class _ProcessProgram:
             policy=POLICIES[self.task.policy],
             priority=self.task.priority,
             nice=self.task.nice,
-            slice_ns=self.task.slice or 0,
+            slice_ns=self.task.slice or self.task.runtime or 0,
+            deadline_ns=self.task.deadline or 0,
+            period_ns=self.task.period or self.task.deadline or 0,
             cpus=cpus["first"],
             cpus_count=cpus["count"],
             buffers=buffers[0] if buffers else 0,

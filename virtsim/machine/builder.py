@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from virtsim.core.streams import SplitMix64, Streams
+from virtsim.machine.classes import Classes
 from virtsim.machine.compiler import GuestCompiler
 from virtsim.platform.costs import Costs
 from virtsim.platform.host import HostCard
@@ -71,6 +72,8 @@ class MachineBuilder:
             tick_phase_ns=self.kernel.tick_ns - (passed_ns if tick_passed_ns is None else tick_passed_ns),
             seed=streams.seed64(f"machine.{phases}", "timer latency"),
         )
+        specs = [task for guest in scenario.guests for task in guest.workload.tasks]
+        self.classes = Classes(self.heart, specs, card.kernel.numbers, self._realtime_groups())
         everywhere = frozenset(range(card.topology.cpus))
         self.allowed = frozenset(scenario.cpus) if scenario.cpus else everywhere
         self.groups: dict[str, Group] = {}
@@ -79,6 +82,13 @@ class MachineBuilder:
             self._add_group(group, group.name, self.groups.get(group.parent or "", self.heart.root))
         for number, guest in enumerate(scenario.guests):
             self._add_guest(guest, number)
+
+    def _realtime_groups(self) -> int:
+        """Container guests with real-time tasks, which divide the time of their class where the kernel groups them."""
+        if not self.card.kernel.features.get("RT_GROUP_SCHED", False):
+            return 0
+        guests = [guest for guest in self.scenario.guests if guest.stack != "native"]
+        return sum(any(task.policy in ("fifo", "rr") for task in guest.workload.tasks) for guest in guests)
 
     def _phase_ns(self, period_ns: int) -> int:
         return int(self._random.uniform() * period_ns)
@@ -125,7 +135,7 @@ class MachineBuilder:
             spec.timer_slack,
             custom=spec.slice is not None,
         )
-        task.batch, task.idle_policy = spec.policy == "batch", idle
+        self.classes.classify(task, spec)
         self.tasks.append((guest, process, task))
         self.heart.start(task, spec.start, min(cpus))
 

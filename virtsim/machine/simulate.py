@@ -76,10 +76,6 @@ def _check(scenario: Scenario, card: HostCard) -> None:
     for i, guest in enumerate(scenario.guests):
         for j, task in enumerate(guest.workload.tasks):
             path = f"guests[{i}].workload.tasks[{j}]"
-            if task.policy in ("fifo", "rr"):
-                raise ModelError(
-                    f"{path}.policy: the model has no real-time class; use nice, cpu_weight or cpu_max instead"
-                )
             for cpu in task.cpus or scenario.allowed_cpus(guest) or ():
                 if cpu >= card.topology.cpus:
                     last = card.topology.cpus - 1

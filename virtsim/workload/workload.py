@@ -38,9 +38,13 @@ class Task(Spec, frozen=True, kw_only=True):
     nice : int
         -20 to 19. Negative values need privileges on the real back end.
     policy : str
-        ``other`` (the fair class), ``batch``, ``idle``, ``fifo`` or ``rr``; the last two take ``priority``.
+        ``other`` (the fair class), ``batch``, ``idle``, ``fifo`` or ``rr``, which take ``priority``, or ``deadline``,
+        which takes ``runtime``, ``deadline`` and ``period``.
     priority : int
         1 to 99, for ``fifo`` and ``rr``.
+    runtime, deadline, period : str or int, ns, optional
+        Of ``deadline`` tasks: CPU time that is promised before the deadline in every period; the period is the
+        deadline if absent.
     slice : str or int, ns, optional
         Requested slice of the fair class, 100us to 100ms (``sched_attr.sched_runtime``).
     cpus : str, optional
@@ -55,8 +59,11 @@ class Task(Spec, frozen=True, kw_only=True):
     program: Annotated[list[Operation], Meta(min_length=1, max_length=1000)]
     count: Annotated[int, Meta(ge=1, le=MAX_TASKS)] = 1
     nice: Annotated[int, Meta(ge=-20, le=19)] = 0
-    policy: Literal["other", "batch", "idle", "fifo", "rr"] = "other"
+    policy: Literal["other", "batch", "idle", "fifo", "rr", "deadline"] = "other"
     priority: Annotated[int, Meta(ge=0, le=99)] = 0
+    runtime: Duration | None = None
+    deadline: Duration | None = None
+    period: Duration | None = None
     slice: Duration | None = None
     cpus: CpuSet | None = None
     start: Duration = Duration(0)
@@ -66,10 +73,23 @@ class Task(Spec, frozen=True, kw_only=True):
         realtime = self.policy in ("fifo", "rr")
         if realtime != (self.priority > 0):
             raise SpecError("priority", "fifo and rr tasks have a priority of 1 to 99, other tasks have none")
-        if self.slice is not None and (realtime or not 100_000 <= self.slice <= 100_000_000):
+        self._check_reservation()
+        above_fair = realtime or self.policy == "deadline"
+        if self.slice is not None and (above_fair or not 100_000 <= self.slice <= 100_000_000):
             raise SpecError("slice", "a slice is 100us to 100ms, for tasks of the fair class")
         if not 1 <= self.timer_slack <= 10**9:
             raise SpecError("timer_slack", "must be 1ns to 1s")
+
+    def _check_reservation(self) -> None:
+        if self.policy != "deadline":
+            for name in ("runtime", "deadline", "period"):
+                if getattr(self, name) is not None:
+                    raise SpecError(name, "only tasks of policy deadline have one")
+            return
+        if self.runtime is None or self.deadline is None:
+            raise SpecError("runtime", "deadline tasks need a runtime and a deadline")
+        if not 1024 <= self.runtime <= self.deadline <= (self.period or self.deadline):
+            raise SpecError("runtime", "must be at least 1024ns, at most the deadline, and that at most the period")
 
     @property
     def process_names(self) -> tuple[str, ...]:

@@ -222,7 +222,9 @@ struct process {
     int64_t policy; /* SCHED_... of the kernel */
     int64_t priority;
     int64_t nice;
-    int64_t slice_ns; /* 0: the kernel's */
+    int64_t slice_ns; /* 0: the kernel's; the runtime of a deadline task */
+    int64_t deadline_ns;
+    int64_t period_ns;
     int64_t cpus;     /* index into words: CPU numbers */
     int64_t cpus_count;
     int64_t buffers; /* first buffer */

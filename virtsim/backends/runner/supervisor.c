@@ -118,9 +118,13 @@ static bool schedule_task(const struct process *p)
         .nice = (int32_t)p->nice,
         .priority = (uint32_t)p->priority,
         .runtime = (uint64_t)p->slice_ns,
+        .deadline = (uint64_t)p->deadline_ns,
+        .period = (uint64_t)p->period_ns,
     };
     if (syscall(SYS_sched_setattr, (pid_t)p->host_pid, &s, 0) < 0) {
-        fail_softly(FAIL_SCHEDULING, (int)p->guest, errno, "sched_setattr");
+        fail_softly(FAIL_SCHEDULING, (int)p->guest, errno,
+                    p->deadline_ns > 0 ? "sched_setattr: a deadline task may use all CPUs or none, and is admitted"
+                                       : "sched_setattr");
         return false;
     }
     struct scheduling back = {.size = 48};

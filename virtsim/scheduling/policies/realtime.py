@@ -1,7 +1,8 @@
 """Linux's SCHED_FIFO and SCHED_RR: fixed priorities above the fair class, which is not starved for ever.
 
-Until 6.11 all real-time tasks of a CPU together could use 950 ms of each second, and stood still for the rest.
-Since 6.12 a server gives waiting fair tasks 50 ms in each second, and otherwise nothing is taken away.
+Until 6.11 all real-time tasks of a CPU together could use 950 ms of each second, and stood still for the rest;
+where the kernel has real-time group scheduling, each group has a part of that and stands still by itself, still.
+Otherwise, since 6.12, a server gives waiting fair tasks 50 ms in each second, and nothing is taken away.
 
 References
 ----------
@@ -43,12 +44,18 @@ class Priority:
     left_ns: int = SLICE_NS
 
 
-class _Ration:
-    """What real-time tasks have left the fair class on one CPU."""
+class _Service:
+    """How long real-time tasks have kept the fair class waiting on one CPU, and until when it is served."""
 
     def __init__(self) -> None:
         self.starved_since_ns = -1
         self.serving_until_ns = -1
+
+
+class _Ration:
+    """What the real-time tasks of a group, or all, have used of the period on one CPU."""
+
+    def __init__(self) -> None:
         self.used_ns = 0
         self.period_ends_ns = 0
 
@@ -60,19 +67,23 @@ class RealTime(Policy):
     Parameters
     ----------
     fair_server : bool
-        Whether waiting fair tasks are served (since 6.12), or real-time tasks throttled (before).
+        Whether waiting fair tasks are served, or real-time tasks throttled.
+    groups : int
+        With throttling, how many groups have equal parts of the time; 0: all tasks together have all of it.
     """
 
-    def __init__(self, fair_server: bool = True) -> None:
+    def __init__(self, fair_server: bool = True, groups: int = 0) -> None:
         super().__init__()
         self.fair_server = fair_server
+        self.groups = groups
         self.ticks = True
         self.waiting = Waiting()
-        self.rations: list[_Ration] = []
+        self.services: list[_Service] = []
+        self.rations: dict[tuple[int, str], _Ration] = {}
 
     def attach(self) -> None:
-        """A ration for each CPU."""
-        self.rations = [_Ration() for _ in self.heart.cpus]
+        """The fair class is served on each CPU."""
+        self.services = [_Service() for _ in self.heart.cpus]
 
     def enqueue(self, task: Task, woken: bool) -> None:
         """Behind its equals if it wakes or its turn is over, before them if it was preempted."""
@@ -84,18 +95,25 @@ class RealTime(Policy):
 
     def pick(self, cpu: Cpu) -> Task | None:
         """The highest priority that may run here, unless it is the fair class's time."""
-        if self.waiting.first_key(cpu) is None or self._stands_back(cpu):
+        if self.waiting.first_key(cpu) is None:
             return None
-        return self.waiting.take(cpu)
+        if self.fair_server:
+            return None if self._serves(cpu) else self.waiting.take(cpu)
+        for task in self.waiting:
+            if cpu.number in task.cpus and not self._is_used_up(cpu, task):
+                self.waiting.remove(task)
+                return task  # type: ignore[no-any-return]
+        return None
 
     def charge(self, task: Task, delta_ns: int) -> None:
         """Turns are counted in all the time a task runs."""
         task.policy_data.left_ns -= delta_ns
-        self.rations[task.cpu].used_ns += delta_ns
+        if not self.fair_server:
+            self._ration(self.heart.cpus[task.cpu], task).used_ns += delta_ns
 
     def blocked(self, task: Task) -> None:
         """The fair class is not starved any more."""
-        self.rations[task.cpu].starved_since_ns = -1
+        self.services[task.cpu].starved_since_ns = -1
 
     def preempts(self, woken: Task, running: Task) -> bool:
         """Only a higher priority does."""
@@ -109,7 +127,7 @@ class RealTime(Policy):
             if self.waiting.first_key(cpu) == -data.priority:
                 return True
             data.left_ns = SLICE_NS
-        return self._stands_back(cpu)
+        return self._serves(cpu) if self.fair_server else self._is_used_up(cpu, task)
 
     def place(self, task: Task, waker_cpu: int) -> int:
         """An idle CPU, else its own if it may preempt there, else that of the least important task."""
@@ -126,36 +144,42 @@ class RealTime(Policy):
             return -1
         return int(running.policy_data.priority) if running.policy is self else 0
 
-    def _stands_back(self, cpu: Cpu) -> bool:
-        """Whether real-time tasks leave the CPU alone now."""
-        ration = self.rations[cpu.number]
-        return self._serves(cpu, ration) if self.fair_server else self._throttles(cpu, ration)
-
-    def _serves(self, cpu: Cpu, ration: _Ration) -> bool:
+    def _serves(self, cpu: Cpu) -> bool:
+        """Whether the fair class has been kept waiting for too long, and is served now."""
+        service = self.services[cpu.number]
         now = self.heart.now_ns
-        if now < ration.serving_until_ns:
+        if now < service.serving_until_ns:
             return cpu.root.queued > 0
         if cpu.root.queued == 0:
-            ration.starved_since_ns = -1
+            service.starved_since_ns = -1
             return False
-        if ration.starved_since_ns < 0 or ration.starved_since_ns < ration.serving_until_ns:
-            ration.starved_since_ns = now
+        if service.starved_since_ns < 0 or service.starved_since_ns < service.serving_until_ns:
+            service.starved_since_ns = now
             self._decide_again(cpu, PERIOD_NS - FAIR_NS)
-        if now - ration.starved_since_ns < PERIOD_NS - FAIR_NS:
+        if now - service.starved_since_ns < PERIOD_NS - FAIR_NS:
             return False
-        ration.serving_until_ns = now + FAIR_NS
+        service.serving_until_ns = now + FAIR_NS
         self._decide_again(cpu, FAIR_NS)
         return True
 
-    def _throttles(self, cpu: Cpu, ration: _Ration) -> bool:
+    def _is_used_up(self, cpu: Cpu, task: Task) -> bool:
+        """Whether the task's group, or all tasks, have used their part of this period."""
+        ration = self._ration(cpu, task)
+        if ration.used_ns < (PERIOD_NS - FAIR_NS) // max(self.groups, 1):
+            return False
+        self._decide_again(cpu, ration.period_ends_ns - self.heart.now_ns)
+        return True
+
+    def _ration(self, cpu: Cpu, task: Task) -> _Ration:
+        key = (cpu.number, task.group.name if self.groups else "")
+        ration = self.rations.get(key)
+        if ration is None:
+            ration = self.rations[key] = _Ration()
         now = self.heart.now_ns
         if now >= ration.period_ends_ns:
             ration.period_ends_ns = now - now % PERIOD_NS + PERIOD_NS
             ration.used_ns = 0
-        if ration.used_ns < PERIOD_NS - FAIR_NS:
-            return False
-        self._decide_again(cpu, ration.period_ends_ns - now)
-        return True
+        return ration
 
     def _decide_again(self, cpu: Cpu, delay_ns: int) -> None:
         heart = self.heart
