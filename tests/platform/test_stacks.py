@@ -1,5 +1,6 @@
 """Every technique on every event: refused where impossible, linear, monotone, and never a special case."""
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -8,7 +9,7 @@ from virtsim.core.data import models_folder
 from virtsim.core.errors import SpecError
 from virtsim.platform.costs import Costs
 from virtsim.platform.events import EVENTS
-from virtsim.platform.expand import expand, price
+from virtsim.platform.expand import combine, expand, price
 from virtsim.platform.host import load_host
 from virtsim.platform.layers import LAYER_KINDS
 from virtsim.platform.operations import TlbProfile
@@ -44,6 +45,64 @@ def test_an_ideal_machine_makes_every_stack_free(name):
     for event in SYSTEM:
         if not (name == "unikernel" and event in FORKS):
             assert price(expand(event, stack, 1500), ideal) == 0.0
+
+
+#: What a monitor or a filter spends; the rest a program's kernel spends on a bare machine, too.
+ADDED = {n for n, p in PRIMITIVES.items() if p.group in ("monitor", "container")} | {
+    "vm_exit",
+    "vm_entry",
+    "vmcs_read",
+    "vmcs_write",
+    "root_switch",
+}
+FREE = {name: msgspec.structs.replace(HOST.prices[name], value=0.0, low=0.0, high=0.0) for name in ADDED}
+#: These do work of the bare machine in another way: translated code, host calls, a kernel of their own.
+OTHERWISE = {"bare-metal-bt", "hosted-bt", "tcg", "uml", "unikernel", "gvisor-kvm", "gvisor-ptrace", "gvisor-systrap"}
+
+
+@pytest.mark.parametrize("name", sorted(set(STACKS) - OTHERWISE))
+def test_a_stack_whose_own_work_is_free_costs_what_the_bare_machine_costs(name):
+    """What the layers do instead of the machine they do besides it: nothing native gets lost on the way."""
+    ideal, stack = HOST.with_prices(FREE), load_stack(name)
+    for event in SYSTEM:
+        assert price(expand(event, stack, 64), ideal) == pytest.approx(price(expand(event, NATIVE, 64), ideal)), event
+
+
+@pytest.mark.parametrize("name", STACKS)
+@given(data=st.data())
+def test_cost_is_linear_in_counts_and_in_prices_on_every_stack(name, data):
+    stack = load_stack(name)
+    known = [event for event in SYSTEM if not (name == "unikernel" and event in FORKS)]
+    weights = data.draw(st.lists(st.integers(0, 100), min_size=len(known), max_size=len(known)))
+    factor = data.draw(st.sampled_from([0.0, 0.5, 4.0]))
+    rows = [(float(w), expand(e, stack, 64)) for w, e in zip(weights, known, strict=True)]
+    separate = sum(w * price(e, HOST) for w, e in rows)
+    assert price(combine(rows), HOST.scaled(factor)) == pytest.approx(factor * separate, rel=1e-9)
+
+
+#: Machines that offer no extensions to a monitor on them.
+NO_EXTENSIONS = {"pvm"}
+
+#: A machine below: what it makes cheaper for the stack on it, and by what mechanism.
+CHEAPER_BELOW = {
+    ("tcg", "idle"): "HLT is a call of the host",
+    ("tcg", "timer_sleep"): "the timer's register is a variable of the emulator",
+    ("tcg", "wakeup_remote"): "a signal to another processor is a call of the host",
+    ("tcg", "timer_tick"): "the timer's register is a variable of the emulator",
+}
+
+
+@pytest.mark.parametrize("below", ["kvm", "kvm-shadow", "xen-hvm", "pvm", "tcg"])
+@pytest.mark.parametrize("upper", ["container-docker", "kvm", "kvm-shadow", "pvm", "xen-pv", "hosted-bt", "gvisor-kvm"])
+def test_a_machine_put_below_never_makes_anything_cheaper(upper, below):
+    if upper.startswith("kvm") and below in NO_EXTENSIONS:
+        with pytest.raises(SpecError, match="needs extensions from below"):
+            load_stack(f"{upper}-on-{below}")
+        return
+    stack = load_stack(f"{upper}-on-{below}")
+    for event in SYSTEM:
+        if cost(event, stack) < cost(event, load_stack(upper)) * (1 - 1e-9):
+            assert (below, event) in CHEAPER_BELOW, event
 
 
 @pytest.mark.parametrize("name", STACKS)
@@ -266,6 +325,13 @@ IMPOSSIBLE = {
         "binary-translation",
         "linux",
     ],
+    "'xen' needs machine from below, which 'linux' does not offer": [
+        "hardware",
+        "linux",
+        "xen",
+        ("linux", {"paravirtual": 1}),
+    ],
+    "'gvisor' needs linux from below, which 'hardware' does not offer": ["hardware", "gvisor"],
     "the top layer must be one that programs run on": ["hardware", "linux", "kvm"],
 }
 
@@ -292,3 +358,12 @@ def test_every_kind_of_layer_says_what_it_is_in_its_module():
         kind = LAYER_KINDS.get(name)
         assert len(importlib.import_module(type(kind).__module__).__doc__ or "") > 60
         assert type(kind).__doc__
+
+
+@pytest.mark.parametrize("name", ["kvm", "xen-pv", "hosted-bt", "pvm", "gvisor-ptrace", "container-docker"])
+def test_a_price_that_a_host_lacks_is_named_with_its_path(name):
+    stack = load_stack(name)
+    for primitive in expand("fork_exec", stack).totals:
+        poor = HOST.replace(prices={k: v for k, v in HOST.prices.items() if k != primitive})
+        with pytest.raises(SpecError, match=rf"prices\.{primitive}: this host has no price for '{primitive}'"):
+            price(expand("fork_exec", stack), poor)

@@ -50,6 +50,10 @@ _TRACED = {
 }
 
 
+#: Writes that a kernel does many of in one go.
+_BULK = {"pte_protect", "pte_clear"}
+
+
 class HardwareAssisted(LayerKind):
     """A monitor that uses the processor's extensions, in Linux (KVM) or on the bare machine."""
 
@@ -149,7 +153,7 @@ class HardwareAssisted(LayerKind):
         return None
 
     def _on_invalid_opcode(self, size: int, settings: Settings) -> list[Step]:
-        return self.exit(settings, Step("exception_reflect"))
+        return [*self.exit(settings, Step("exception_reflect")), Step("exception", note="taken by the guest's kernel")]
 
     def _on_ipi_send(self, size: int, settings: Settings) -> list[Step]:
         if settings.on("posted_interrupts"):
@@ -190,22 +194,27 @@ class HardwareAssisted(LayerKind):
     # Shadow paging.
 
     def _shadowed(self, event: str, settings: Settings) -> list[Step] | None:
+        """What the software MMU adds; the guest's own part (its exception, its switch) is spent all the same."""
         if event == "page_exception":
-            return self.exit(settings, Step("shadow_walk", note="find out whose fault it is"), Step("event_inject"))
+            walk = self.exit(settings, Step("shadow_walk", note="find out whose fault it is"), Step("event_inject"))
+            return [*walk, Step("exception", note="taken by the guest's kernel")]
         if event == "first_touch":
             return self.exit(settings, Step("shadow_walk"), note="hidden fault")
         if event in ("address_space_switch", "root_switch"):
-            return self.exit(settings, Step("shadow_switch"))
+            return self.exit(settings, Step("shadow_switch"), Step(event))
         if event == "tlb_flush":
-            return self.exit(settings, Step("shadow_sync"))
+            return self.exit(settings, Step("shadow_sync"), Step("tlb_flush"))
         if event in _TRACED:
-            if settings.on("traced"):
-                return self.exit(settings, Step(_TRACED[event], note="traced write"))
-            if event == "pte_map":
-                hidden = self.exit(settings, Step("shadow_walk"), note="hidden fault at the first use")
-                return [Step("pte_write"), *hidden]
-            return [Step("pte_write"), Step("shadow_sync", note="brought up to date later")]
+            return self._page_table_write(event, settings)
         return None
+
+    def _page_table_write(self, event: str, settings: Settings) -> list[Step]:
+        write = Step("pte_copy" if event in _BULK else "pte_write")
+        if settings.on("traced"):
+            return [*self.exit(settings, Step(_TRACED[event], note="traced write")), write]
+        if event == "pte_map":
+            return [write, *self.exit(settings, Step("shadow_walk"), note="hidden fault at the first use")]
+        return [write, Step("shadow_sync", note="brought up to date later")]
 
 
 class Kvm(HardwareAssisted):

@@ -46,7 +46,8 @@ class Switcher(HardwareAssisted):
 
     def trapped(self, settings: Settings, *work: Step) -> list[Step]:
         """A privileged instruction of the unprivileged kernel: it faults, and the monitor decodes it."""
-        return self.exit(settings, Step("exception_reflect", note="general protection fault"), *work)
+        fault = Step("exception", note="general protection fault")
+        return [fault, *self.exit(settings, Step("exception_reflect", note="decode"), *work)]
 
     def userspace(self, settings: Settings, *work: Step) -> list[Step]:
         """A trapped access that the monitor's process handles."""
@@ -61,7 +62,8 @@ class Switcher(HardwareAssisted):
 
     def _on_page_exception(self, size: int, settings: Settings) -> list[Step]:
         walk = self.exit(settings, Step("shadow_walk", note="find out whose fault it is"))
-        return walk + self.exit(settings, Step("exception_reflect", note="handed to the guest's kernel"))
+        handed = self.exit(settings, Step("exception_reflect", note="handed to the guest's kernel"))
+        return [Step("exception"), *walk, *handed]
 
     def _on_mode_switch(self, size: int, settings: Settings) -> list[Step]:
         if settings.on("direct_switch"):
@@ -76,7 +78,7 @@ class Switcher(HardwareAssisted):
         return []
 
     def _on_exception(self, size: int, settings: Settings) -> list[Step]:  # type: ignore[override]
-        return self.exit(settings, Step("exception_reflect"))
+        return [Step("exception"), *self.exit(settings, Step("exception_reflect"))]
 
     def _on_interrupt(self, size: int, settings: Settings) -> list[Step]:
         return [Step("interrupt"), *self.exit(settings, Step("event_inject"))]

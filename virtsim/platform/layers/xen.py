@@ -39,7 +39,7 @@ _RULES: dict[str, tuple[Step, ...]] = {
     "vmcall": (Step("hypercall"),),
     "port_io": (Step("hypercall"), Step("port_io")),
     "interrupt_flag": (Step("atomic", note="a flag in shared memory"),),
-    "halt": (Step("hypercall"), Step("vcpu_switch")),
+    "halt": (Step("hypercall"), Step("vcpu_switch"), Step("halt", note="the hypervisor's own idle loop")),
     "timer_program": (Step("hypercall"), Step("timer_program")),
     "ipi_send": (Step("hypercall"), Step("event_channel"), Step("ipi_send")),
     "doorbell": (Step("hypercall"), Step("event_channel")),
