@@ -1,12 +1,15 @@
 """How fast clusters are: against plain objects, as a whole process, and as they grow.
 
-Run it as ``python tests/bench/bench_cluster.py [ratio] [process] [growth] [--most HOSTS] [--plot FILE]``; it is not
-collected by pytest. Times are CPU seconds, so that a busy machine matters little.
+Run it as ``python tests/bench/bench_cluster.py [ratio] [process] [growth] [--most HOSTS] [--plot FILE] [--json FILE]``;
+it is not collected by pytest. ``bench_cluster.json`` and ``bench_cluster.png`` beside it are a recorded run. Times are
+CPU seconds, so that a busy machine matters little.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import os
 import resource
 import subprocess
 import sys
@@ -59,17 +62,29 @@ def process() -> None:
     print(f"whole process: {cpu:.2f} s CPU, {after.ru_maxrss / 1024:.0f} MiB (targets: 2 s, 300 MiB)")
 
 
-def growth(most: int, plot: str) -> None:
+def growth(most: int, plot: str, record: str) -> None:
     """A day by the default rules, five guests a host, of PlanetLab traces drawn with replacement."""
     base = read_planetlab(DATA, DAY)
     sizes = [n for n in (500, 1000, 2000, 5000, 10_000, 20_000) if n <= most]
-    points = []
+    points, rows = [], []
     for hosts in sizes:
         traces = base.resample(5 * hosts, np.random.Generator(np.random.PCG64(1)))
         start = time.process_time()
         result = simulate_cluster(large(hosts, traces), traces)
         cpu = time.process_time() - start
         points.append((hosts, cpu))
+        rows.append(
+            {
+                "hosts": hosts,
+                "guests": 5 * hosts,
+                "cpu_s": round(cpu, 1),
+                "migrations": result.value("migrations"),
+                "mean_active_hosts": round(result.value("mean_active_hosts"), 1),
+                "peak_mib": round(peak_mib()),
+            }
+        )
+        if record:
+            Path(record).write_text(json.dumps({"machine": machine(), "days": rows}, indent=1) + "\n")
         print(
             f"{hosts} hosts, {5 * hosts} guests: {cpu:.1f} s CPU, {result.value('migrations')} migrations, "
             f"{result.value('mean_active_hosts'):.0f} hosts on, {peak_mib():.0f} MiB",
@@ -77,6 +92,14 @@ def growth(most: int, plot: str) -> None:
         )
     if plot and len(points) > 1:
         draw(points, plot)
+
+
+def machine() -> str:
+    """What kind of machine this is: processor and number of CPUs."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").is_file() else []
+    model = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "unknown CPU")
+    guest = " guest" if any(line.startswith("flags") and " hypervisor" in line for line in lines) else ""
+    return f"{os.cpu_count()} CPUs, {model}{guest}, Python {sys.version_info[0]}.{sys.version_info[1]}"
 
 
 def large(hosts: int, traces: Traces) -> ClusterScenario:
@@ -126,9 +149,10 @@ if __name__ == "__main__":
     parser.add_argument("what", nargs="*", default=["process", "ratio", "growth"])
     parser.add_argument("--most", type=int, default=20_000)
     parser.add_argument("--plot", default="")
+    parser.add_argument("--json", default="")
     chosen = parser.parse_args()
     for name in chosen.what:
         if name == "growth":
-            growth(chosen.most, chosen.plot)
+            growth(chosen.most, chosen.plot, chosen.json)
         else:
             {"process": process, "ratio": ratio}[name]()

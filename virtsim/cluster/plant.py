@@ -71,8 +71,8 @@ class Plant:
         """Announce a change on a host: count what was until now, and refresh it at the end of the instant."""
         if host not in self._dirty:
             self._dirty.add(host)
-            one = np.array([host])
-            self._settle(one, self._guests_on([host]))
+            if self._since[host] != self.now:
+                self._settle(np.array([host]), self._guests_on([host]))
 
     def flush(self) -> None:
         """Refresh what was touched."""

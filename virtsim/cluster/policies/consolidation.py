@@ -148,7 +148,8 @@ class DynamicConsolidation:
                 leaving.append(guest)
         if not leaving:
             return []
-        moves = self._place(plan, leaving, ~over, random)
+        targets = _Targets(plan, ~over & plan.situation.hosts.available)
+        moves = self._place(plan, leaving, targets, random)
         moved = {move.guest for move in moves}
         for guest in leaving:
             if guest not in moved:
@@ -163,18 +164,17 @@ class DynamicConsolidation:
         return bool(self.overload.overloaded(plan.history(np.array([host])))[0])
 
     def _place(
-        self, plan: _Plan, guests: list[int], allowed: Mask, random: np.random.Generator, whole: bool = False
+        self, plan: _Plan, guests: list[int], targets: _Targets, random: np.random.Generator, whole: bool = False
     ) -> list[Move]:
         """Place guests so that no target would be overloaded; who would overload it is tried again elsewhere.
 
         As many as possible; with ``whole``, no more are tried once one has no place.
         """
         moves: list[Move] = []
-        open_hosts = allowed & plan.situation.hosts.available
         waiting = list(guests)
-        while waiting and open_hosts.any():
+        while waiting and targets.open.any():
             table = plan.situation.guests.rows(waiting)
-            hosts = plan.hosts(open_hosts)
+            hosts = targets.hosts()
             answer = check_answer(
                 self.placement.place(table, hosts, random), table, hosts, type(self.placement).__name__
             )
@@ -185,12 +185,12 @@ class DynamicConsolidation:
             for i in order:
                 if answer[i] < 0:
                     continue
-                guest, host = waiting[i], int(answer[i])
+                guest, host = waiting[i], int(targets.rows[answer[i]])
                 plan.put(guest, host)
                 if self._fires(plan, host):
                     plan.take_away(guest)
                     again.append(guest)
-                    open_hosts[host] = False
+                    targets.open[answer[i]] = False
                 else:
                     moves.append(Move(guest, host))
             waiting = again
@@ -202,7 +202,8 @@ class DynamicConsolidation:
         count = np.bincount(situation.place, minlength=len(situation.hosts))
         fixed = over | (plan.received > 0) | situation.receiving
         candidates = np.flatnonzero((count > 0) & ~fixed & situation.hosts.running & (load <= self.underload))
-        emptied = np.zeros(len(over), dtype=bool)
+        able = situation.hosts.running & ~over & situation.hosts.available & (plan.count > 0)
+        targets = _Targets(plan, able)
         moves: list[Move] = []
         failures = 0
         for host in candidates[np.argsort(load[candidates], kind="stable")].tolist():
@@ -211,16 +212,16 @@ class DynamicConsolidation:
             guests = plan.all_on(host)
             if plan.received[host] or not situation.movable[guests].all():
                 continue
-            targets = situation.hosts.running & ~over & ~emptied & (plan.count > 0)
-            targets[host] = False
-            if not plan.could_take(guests, targets):
+            # Of those that could take guests at first, the emptied ones no longer have any.
+            np.greater(plan.count[targets.rows], 0, out=targets.open)
+            targets.open &= targets.rows != host
+            if not targets.could_take(guests):
                 failures += 1
                 continue
             for guest in guests:
                 plan.take_away(guest)
             placed = self._place(plan, guests, targets, random, whole=True)
             if len(placed) == len(guests):
-                emptied[host] = True
                 moves += placed
                 continue
             for move in placed:
@@ -246,7 +247,12 @@ class _Plan:
         order = np.argsort(situation.place, kind="stable")
         self._sorted = order
         self._starts = np.searchsorted(situation.place[order], np.arange(len(hosts) + 1))
-        self._apart = any(situation.guests.apart)
+        self.has_words = any(situation.guests.apart)
+        self.words: dict[int, list[str]] = {host: list(words) for host, words in other_words(situation).items()}
+        if self.has_words:
+            for guest, host in enumerate(situation.place.tolist()):
+                if word := situation.guests.apart[guest]:
+                    self.words.setdefault(host, []).append(word)
 
     def all_on(self, host: int) -> list[int]:
         """Guests on a host before any move of this decision, and still there."""
@@ -260,10 +266,14 @@ class _Plan:
         host = int(self.place[guest])
         self._change(guest, host, -1)
         self.place[guest] = -1
+        if self.has_words and (word := self.situation.guests.apart[guest]):
+            self.words[host].remove(word)
 
     def put(self, guest: int, host: int) -> None:
         self._change(guest, host, 1)
         self.place[guest] = host
+        if self.has_words and (word := self.situation.guests.apart[guest]):
+            self.words.setdefault(host, []).append(word)
 
     def _change(self, guest: int, host: int, sign: int) -> None:
         self.used[host] += sign * self.situation.guests.need[guest]
@@ -277,12 +287,6 @@ class _Plan:
         past: Floats = self.situation.host_history[hosts] + self.extra[hosts][:, None]
         return np.maximum(past, 0.0)
 
-    def could_take(self, guests: list[int], targets: Mask) -> bool:
-        """Whether the largest guest fits on any target at all: most hosts that cannot be emptied fail here."""
-        need = self.situation.guests.need[guests].max(axis=0)
-        free = self.situation.hosts.capacity - self.used
-        return bool(((free >= need).all(axis=1) & targets).any())
-
     def candidates(self, guests: list[int], host: int) -> Candidates:
         situation = self.situation
         return Candidates(
@@ -293,18 +297,50 @@ class _Plan:
             float(situation.bandwidth[host]),
         )
 
-    def hosts(self, allowed: Mask) -> Hosts:
-        """The hosts as they will be, of which some may be used, for a placement policy."""
+
+class _Targets:
+    """Hosts that may get guests in a part of a plan: a placement policy sees them, and no others.
+
+    Attributes
+    ----------
+    rows : ndarray
+        Their numbers.
+    open : ndarray of bool
+        Which of them may take guests now.
+    """
+
+    def __init__(self, plan: _Plan, allowed: Mask) -> None:
+        self._plan = plan
+        self.rows: Integers = np.flatnonzero(allowed)
+        self.open: Mask = np.ones(len(self.rows), dtype=bool)
+        self._hosts = plan.situation.hosts.rows(self.rows)
+
+    def hosts(self) -> Hosts:
+        """The hosts as they will be."""
+        plan = self._plan
         apart: Sequence[frozenset[str]] = ()
-        if self._apart:
-            words: list[set[str]] = [set() for _ in self.count]
-            for guest, host in enumerate(self.place.tolist()):
-                word = self.situation.guests.apart[guest]
-                if word and host >= 0:
-                    words[host].add(word)
-            apart = [frozenset(one) for one in words]
-        running = self.situation.hosts.running | (self.count > 0)
-        return self.situation.hosts.with_state(np.maximum(self.used, 0.0), allowed.copy(), running, apart)
+        if plan.has_words:
+            apart = [frozenset(plan.words.get(host, ())) for host in self.rows.tolist()]
+        running = self._hosts.running | (plan.count[self.rows] > 0)
+        return self._hosts.with_state(np.maximum(plan.used[self.rows], 0.0), self.open.copy(), running, apart)
+
+    def could_take(self, guests: list[int]) -> bool:
+        """Whether the largest guest fits on any of them at all: most hosts that cannot be emptied fail here."""
+        need = self._plan.situation.guests.need[guests].max(axis=0)
+        free = self._hosts.capacity - self._plan.used[self.rows]
+        return bool(((free[:, 0] >= need[0]) & (free[:, 1] >= need[1]) & self.open).any())
+
+
+def other_words(situation: Situation) -> dict[int, set[str]]:
+    """Anti-affinity words on hosts that no guest of the situation brings there: of guests that start or arrive."""
+    hosts, guests = situation.hosts, situation.guests
+    if not any(hosts.apart):
+        return {}
+    left = {host: set(words) for host, words in enumerate(hosts.apart) if words}
+    for guest, host in enumerate(situation.place.tolist()):
+        if guests.apart[guest]:
+            left.get(host, set()).discard(guests.apart[guest])
+    return {host: words for host, words in left.items() if words}
 
 
 def check_moves(answer: object, situation: Situation, policy: str) -> list[Move]:
@@ -353,7 +389,8 @@ def check_moves(answer: object, situation: Situation, policy: str) -> list[Move]
         np.subtract.at(base, situation.place[moved], guests.need[moved])
         words: list[frozenset[str]] = []
         if any(guests.apart):
-            sets: list[set[str]] = [set() for _ in range(len(hosts))]
+            others = other_words(situation)
+            sets: list[set[str]] = [others.get(host, set()) for host in range(len(hosts))]
             for guest in range(len(guests)):
                 if guest not in seen and guests.apart[guest]:
                     sets[int(situation.place[guest])].add(guests.apart[guest])

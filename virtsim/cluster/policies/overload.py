@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import ClassVar, Protocol
 
 import numpy as np
@@ -131,10 +132,12 @@ class _Regression:
         raise NotImplementedError
 
 
+@cache
 def _tricube(n: int) -> Floats:
     """Weights by distance from the newest of n samples; none is 0."""
     distance = np.arange(n - 1, -1, -1) / n
     weights: Floats = (1 - distance**3) ** 3
+    weights.setflags(write=False)
     return weights
 
 

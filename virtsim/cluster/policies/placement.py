@@ -179,7 +179,9 @@ class WorstFitDecreasing(_Decreasing, WorstFit):
 
 def watts_at(watts: Floats, load: Floats) -> Floats:
     """Power of hosts with these curves at these loads (0 to 1), W."""
-    tenths = np.clip(load, 0.0, 1.0) * 10
+    tenths = np.maximum(load, 0.0)
+    np.minimum(tenths, 1.0, out=tenths)
+    tenths *= 10
     low = np.minimum(tenths.astype(np.int64), 9)
     at = low + np.arange(0, watts.size, watts.shape[1])
     points = watts.ravel()

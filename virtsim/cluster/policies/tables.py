@@ -146,6 +146,19 @@ class Hosts:
         copy.__dict__.update(used=used, available=available, running=running, apart=apart or _empty_words(len(self)))
         return copy
 
+    def rows(self, rows: Integers) -> Hosts:
+        """Some of them, in the given order; checked already, so not checked again."""
+        copy = object.__new__(Hosts)
+        index = rows.tolist()
+        copy.__dict__.update(
+            {name: getattr(self, name)[rows] for name in ("capacity", "used", "available", "running", "watts", "speed")}
+        )
+        copy.__dict__["names"] = [self.names[i] for i in index]
+        for name in ("apart", "together"):
+            words = getattr(self, name)
+            copy.__dict__[name] = [words[i] for i in index] if any(words) else _empty_words(len(index))
+        return copy
+
 
 def _empty_words(m: int) -> tuple[frozenset[str], ...]:
     return (frozenset[str](),) * m
@@ -174,29 +187,31 @@ class Book:
         self.free = hosts.free
         self._changed = -1
         self.slack = hosts.capacity * _ROUNDING
+        # A row each, so that a column is read in one go.
+        self._room = (self.free + self.slack).T.copy()
         self.opened = hosts.running.copy()
-        self._apart = [set(words) for words in hosts.apart]
-        self._together = [set(words) for words in hosts.together]
+        # What was put here; words are looked up only for guests that have some.
+        self._apart: dict[int, set[str]] = {}
+        self._together: dict[int, set[str]] = {}
         self._watts: Floats | None = None
 
     def fits(self, guests: Guests, i: int) -> Mask:
         """Hosts that may take guest ``i`` now."""
-        room = self.free + self.slack
         need = guests.need[i]
-        mask: Mask = (room[:, CPU] >= need[CPU]) & (room[:, MEMORY] >= need[MEMORY]) & self.hosts.available
+        mask: Mask = self._room[CPU] >= need[CPU]
+        mask &= self._room[MEMORY] >= need[MEMORY]
+        mask &= self.hosts.available
         if guests.speed[i] > 0:
             mask &= self.hosts.speed >= guests.speed[i]
         word = guests.apart[i]
         if word:
-            mask &= np.array([word not in words for words in self._apart], dtype=bool)
+            mask &= ~_with_word(word, self.hosts.apart, self._apart)
         return mask
 
     def likes(self, guests: Guests, i: int) -> Mask | None:
         """Hosts with guests that ``i`` wants to be with; None if it has no such wish."""
         word = guests.together[i]
-        if not word:
-            return None
-        return np.array([word in words for words in self._together], dtype=bool)
+        return _with_word(word, self.hosts.together, self._together) if word else None
 
     def watts(self, load: Floats) -> Floats:
         """Power of all hosts at their present ``load``, W; kept, and found anew only where a guest was put."""
@@ -213,12 +228,20 @@ class Book:
     def put(self, guests: Guests, i: int, host: int) -> None:
         """Place guest ``i``."""
         self.free[host] -= guests.need[i]
+        self._room[:, host] = self.free[host] + self.slack[host]
         self.opened[host] = True
         self._changed = host
         if guests.apart[i]:
-            self._apart[host].add(guests.apart[i])
+            self._apart.setdefault(host, set()).add(guests.apart[i])
         if guests.together[i]:
-            self._together[host].add(guests.together[i])
+            self._together.setdefault(host, set()).add(guests.together[i])
+
+
+def _with_word(word: str, there: Sequence[frozenset[str]], put: dict[int, set[str]]) -> Mask:
+    """Hosts on which a guest with this word is."""
+    mask: Mask = np.array([word in words for words in there], dtype=bool)
+    mask[[host for host, words in put.items() if word in words]] = True
+    return mask
 
 
 def check_answer(answer: object, guests: Guests, hosts: Hosts, policy: str) -> Integers:
@@ -240,8 +263,9 @@ def check_answer(answer: object, guests: Guests, hosts: Hosts, policy: str) -> I
             f"-1; it returned {type(answer).__name__} of shape {places.shape}"
         )
     places = places.astype(np.int64)
+    m = len(hosts)
     for i, host in enumerate(places.tolist()):
-        if not -1 <= host < len(hosts):
+        if not -1 <= host < m:
             raise ModelError(
                 f"placement policy {policy!r} put guest {guests.names[i]!r} on host number {host}, which does not "
                 f"exist; hosts are 0 to {len(hosts) - 1}, and -1 means no host"
@@ -263,24 +287,26 @@ def check_answer(answer: object, guests: Guests, hosts: Hosts, policy: str) -> I
 
 def _check_room(places: Integers, guests: Guests, hosts: Hosts, policy: str) -> None:
     placed = places >= 0
-    taken = np.zeros_like(hosts.capacity)
-    np.add.at(taken, places[placed], guests.need[placed])
-    over = (taken > hosts.free + 2 * hosts.capacity * _ROUNDING) & (taken > 0)
+    used, index = np.unique(places[placed], return_inverse=True)
+    taken = np.zeros((len(used), 2))
+    np.add.at(taken, index, guests.need[placed])
+    free = hosts.capacity[used] - hosts.used[used]
+    over = (taken > free + 2 * hosts.capacity[used] * _ROUNDING) & (taken > 0)
     if over.any():
-        host, column = (int(i) for i in np.argwhere(over)[0])
+        row, column = (int(i) for i in np.argwhere(over)[0])
         what, unit = (("CPU", "MIPS"), ("memory", "bytes"))[column]
         raise ModelError(
-            f"placement policy {policy!r} put {taken[host, column]:g} {unit} of {what} on host {hosts.names[host]!r}, "
-            f"which has {hosts.free[host, column]:g} left"
+            f"placement policy {policy!r} put {taken[row, column]:g} {unit} of {what} on host "
+            f"{hosts.names[int(used[row])]!r}, which has {free[row, column]:g} left"
         )
 
 
 def _check_apart(places: Integers, guests: Guests, hosts: Hosts, policy: str) -> None:
-    words = [set(there) for there in hosts.apart]
+    words: dict[int, set[str]] = {}
     for i, host in enumerate(places.tolist()):
         if host < 0 or not guests.apart[i]:
             continue
-        if guests.apart[i] in words[host]:
+        if guests.apart[i] in words.setdefault(host, set(hosts.apart[host])):
             raise ModelError(
                 f"placement policy {policy!r} put guest {guests.names[i]!r} on host {hosts.names[host]!r}, where "
                 f"another guest of {guests.apart[i]!r} is; they must be apart"
