@@ -104,8 +104,6 @@ CHEAPER = {
     "gvisor-systrap": "signals and timers are the Sentry's own",
     "tcg": "HLT is a call of the host",
     "uml": "HLT is a call of the host",
-    "bare-metal-bt": "HLT is a call-out, where a paravirtual kernel's is a switch of processors",
-    "hosted-bt": "HLT is a call-out, where a paravirtual kernel's is a switch of processors",
 }
 
 

@@ -136,7 +136,7 @@ def overheads(
     page_fault over native, host xeon-8269cy-linux-4.19
     stack       cost     overhead  90 % interval   of it assumed
     container   2.16 us  0 %       0 to 0 %        0 %
-    kvm-shadow  3.44 us  59.2 %    47.7 to 72.8 %  0 %
+    kvm-shadow  3.45 us  59.4 %    52.5 to 69.4 %  0 %
     """
     name, events = _events(work)
     card = load_host(host) if isinstance(host, str) else host
