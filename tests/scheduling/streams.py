@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from tests.scheduling.conftest import MS, add
 from tests.scheduling.test_laws import Plan, build
+from tests.scheduling.test_policies import MADE
 from virtsim.scheduling.bandwidth import Bandwidth
 from virtsim.scheduling.program import Code, Program, Sampler
 from virtsim.scheduling.settings import SchedulingCosts
@@ -51,6 +52,8 @@ class Case:
     costs: bool
     weight: int
     span_ns: int
+    #: Two of three tasks have it; none if empty.
+    policy: str = ""
 
 
 def happenings(case: Case) -> list[object]:
@@ -69,6 +72,12 @@ def happenings(case: Case) -> list[object]:
             task.batch, task.idle_policy = run_ns % 5 == 0, run_ns % 7 == 0
             if run_ns % 3 == 0:
                 task.slice_ns, task.custom_slice = 100_000 + run_ns % (9 * MS), True
+    if case.policy:
+        make, data = MADE[case.policy]
+        policy = heart.add_policy(make())
+        for number, task in enumerate(heart.tasks):
+            if number % 3:
+                task.policy, task.policy_data = policy, data(number)
     for part in range(1, 5):
         heart.advance(case.span_ns * part // 4)
     seen += [_task(task) for task in heart.tasks]

@@ -18,6 +18,7 @@ import virtsim.scheduling
 from tests.scheduling.conftest import MS
 from tests.scheduling.streams import PAIRS, Case, happenings
 from tests.scheduling.test_laws import Plan, plans
+from tests.scheduling.test_policies import MADE
 from virtsim.core import variant
 from virtsim.scheduling.events import BURST_END, CALL, TICK, TIMER, EventQueue
 
@@ -46,7 +47,7 @@ def interpreted():
     process.communicate(timeout=30)
 
 
-def cases() -> st.SearchStrategy[Case]:
+def cases(policies: tuple[str, ...] = ("",)) -> st.SearchStrategy[Case]:
     pair = st.tuples(st.sampled_from(sorted(PAIRS)), st.integers(50_000, 3 * MS), st.integers(0, 4))
     return st.integers(1, 4).flatmap(
         lambda cpus: st.builds(
@@ -58,6 +59,7 @@ def cases() -> st.SearchStrategy[Case]:
             costs=st.booleans(),
             weight=st.integers(1, 1000),
             span_ns=st.just(200 * MS),
+            policy=st.sampled_from(policies),
         )
     )
 
@@ -66,6 +68,13 @@ def cases() -> st.SearchStrategy[Case]:
 @settings(max_examples=300)
 @given(case=cases())
 def test_both_forms_give_the_same_event_streams_and_records(case, interpreted):
+    assert happenings(case) == interpreted(case)
+
+
+@compiled
+@settings(max_examples=150)
+@given(case=cases(tuple(MADE)))
+def test_both_forms_do_the_same_with_policies_beside_the_fair_class(case, interpreted):
     assert happenings(case) == interpreted(case)
 
 

@@ -33,6 +33,8 @@ cdef class Interpreter(Dispatcher):
     cpdef bint step(self, Task task)
     @cython.locals(cpu=Cpu, policy=Policy, chosen=cython.longlong)
     cdef void _start(self, Task task)
+    @cython.locals(policy=Policy)
+    cdef int _next_job(self, Task task, long long release_ns) except -1
     cdef int _block(self, Task task) except -1
     cdef int _sleep_until(self, Task task, long long due_ns) except -1
     @cython.locals(tally=Tally)

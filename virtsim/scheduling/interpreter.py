@@ -95,6 +95,8 @@ class Interpreter(Dispatcher):
                 return False
             elif code == _PERIODIC_WAIT:
                 slots[b] += a
+                if task.policy is not None:
+                    self._next_job(task, slots[b])
                 if slots[b] > now:
                     self._sleep_until(task, slots[b])
                     return False
@@ -190,6 +192,13 @@ class Interpreter(Dispatcher):
             if cpu.resched:
                 self._reschedule_soon(cpu, 0)
             self._arm_tick(cpu)
+
+    def _next_job(self, task: Task, release_ns: int) -> None:
+        """Tell the policy of a job's end; one that goes on to a late job at once may have to stand back for others."""
+        policy: Policy = task.policy
+        policy.next_job(task, release_ns)
+        if release_ns <= self.now_ns:
+            self.reschedule(self.cpus[task.cpu])
 
     def _block(self, task: Task) -> None:
         self._account(self.cpus[task.cpu])

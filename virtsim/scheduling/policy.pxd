@@ -16,6 +16,7 @@ cdef class Policy:
     cpdef void charge(self, Task task, long long delta_ns)
     cpdef bint preempts(self, Task woken, Task running)
     cpdef bint tick(self, Task task)
+    cpdef void next_job(self, Task task, long long release_ns)
     cpdef long long quantum_ns(self, Task task)
     @cython.locals(cpu=Cpu)
     cpdef long long place(self, Task task, long long waker_cpu)

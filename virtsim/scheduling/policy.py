@@ -67,6 +67,9 @@ class Policy:
         """A tick while ``task`` runs; tells whether the CPU is to decide anew."""
         return False
 
+    def next_job(self, task: Task, release_ns: int) -> None:
+        """A periodic ``task`` is done with a job; its next is released at ``release_ns``, which may have passed."""
+
     def quantum_ns(self, task: Task) -> int:
         """How long ``task``, which runs from now on, may do so until the CPU decides anew; 0 for ever."""
         return 0

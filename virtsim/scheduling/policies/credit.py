@@ -67,6 +67,9 @@ class Credit(Policy):
         super().__init__()
         self.rate_limit = rate_limit
         self.queues: list[list[Task]] = []
+        #: Those with active vCPUs, in the order in which they are handed credit, and what all had after the last time.
+        self.domains: list[Domain] = []
+        self.balance_ns = 0
 
     def attach(self) -> None:
         """Ticks of the CPUs, and the accounting every third of them."""
@@ -149,6 +152,9 @@ class Credit(Policy):
             data.priority = UNDER
         if not data.is_active:
             data.is_active = True
+            if not data.domain.active:
+                self.domains = [domain for domain in self.domains if domain is not data.domain]
+                self.domains.append(data.domain)
             data.domain.active.append(running)
 
     def account(self) -> None:
@@ -156,29 +162,53 @@ class Credit(Policy):
         heart = self.heart
         for cpu in heart.cpus:
             heart.settle(cpu)
-        domains = self._active_domains()
-        credit_ns = SLICE_NS * len(heart.cpus)
-        weight = sum(domain.weight * len(domain.active) for domain in domains)
-        for domain in domains:
-            part_ns = -(-credit_ns * domain.weight * len(domain.active) // weight)
-            peak_ns = len(domain.active) * SLICE_NS
-            if domain.cap:
-                peak_ns = min(peak_ns, domain.cap * SLICE_NS // 100)
-            each_ns = -(-min(part_ns, peak_ns) // len(domain.active))
-            for task in list(domain.active):
-                self._earn(task, each_ns)
+        self._hand_out()
         for cpu in heart.cpus:
             self.queues[cpu.number].sort(key=lambda task: -task.policy_data.priority)
             if cpu.current is None or (cpu.current.policy is self and cpu.current.policy_data.parked):
                 heart.reschedule(cpu)
 
-    def _earn(self, task: Task, credit_ns: int) -> None:
+    def _hand_out(self) -> None:
+        """What a domain cannot use is left to those that come after it.
+
+        Those that could use more than there was go to the end in the next round. While all together owe credit, more is
+        handed out than all CPUs can do, so that debts do not last for ever.
+        """
+        domains = self._active_domains()
+        debt_ns = max(-self.balance_ns, 0)
+        credit_ns = SLICE_NS * len(self.heart.cpus) + debt_ns
+        weight = left = sum(domain.weight * len(domain.active) for domain in domains)
+        self.balance_ns = 0
+        short = False
+        for domain in domains:
+            vcpus = len(domain.active)
+            mine = domain.weight * vcpus
+            left -= mine
+            part_ns = -(-credit_ns * mine // weight)
+            peak_ns = vcpus * SLICE_NS + -(-debt_ns * mine // weight)
+            if domain.cap:
+                peak_ns = min(peak_ns, -(-domain.cap * SLICE_NS // 100))
+            if part_ns < peak_ns:
+                short = True
+            else:
+                if left:
+                    credit_ns += -(-(part_ns - peak_ns) * weight // left)
+                if short:
+                    self.domains.remove(domain)
+                    self.domains.insert(0, domain)
+                part_ns = peak_ns
+            each_ns = -(-part_ns // vcpus)
+            for task in list(domain.active):
+                self._earn(task, each_ns, vcpus)
+                self.balance_ns += task.policy_data.credit_ns
+
+    def _earn(self, task: Task, credit_ns: int, vcpus: int) -> None:
         data: Vcpu = task.policy_data
         data.credit_ns += credit_ns
         if data.credit_ns < 0:
             data.priority = OVER
             if data.domain.cap:
-                data.parked = data.credit_ns < -data.domain.cap * SLICE_NS // 100
+                data.parked = data.credit_ns < -(data.domain.cap * SLICE_NS // 100 // vcpus)
             data.credit_ns = max(data.credit_ns, -SLICE_NS)
             return
         data.priority = UNDER
@@ -189,11 +219,8 @@ class Credit(Policy):
             data.credit_ns //= 2
 
     def _active_domains(self) -> list[Domain]:
-        found: dict[int, Domain] = {}
-        for task in self.heart.tasks:
-            if task.policy is self and task.policy_data.is_active:
-                found.setdefault(id(task.policy_data.domain), task.policy_data.domain)
-        return list(found.values())
+        self.domains = [domain for domain in self.domains if domain.active]
+        return list(self.domains)
 
     def _is_kept(self, task: Task) -> bool:
         """Whether it has begun to run and the rate limit lets it go on."""

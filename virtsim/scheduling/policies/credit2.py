@@ -17,6 +17,8 @@ from virtsim.scheduling.task import Task
 CREDIT_NS, SHORTEST_NS, RATE_LIMIT_NS = 10_000_000, 500_000, 1_000_000
 #: How much more credit another CPU's vCPU must have to be fetched, and the least credit there is.
 RESIST_NS, LEAST_NS = 500_000, -10_000_000
+#: What may be kept over a reset (``CSCHED2_CARRYOVER_MAX``).
+CARRY_NS = 500_000
 #: Caps are kept in periods of this length.
 CAP_PERIOD_NS = 10_000_000
 
@@ -69,7 +71,7 @@ class Credit2(Policy):
         if best is None:
             return None
         if best.policy_data.credit_ns <= 0:
-            self._reset()
+            self._reset(best)
         self.waiting.remove(best)
         return best
 
@@ -129,12 +131,17 @@ class Credit2(Policy):
                 best, most = task, credit_ns
         return best
 
-    def _reset(self) -> None:
-        """New credit for all, of which none keeps more than a whole one."""
-        for task in self.heart.tasks:
+    def _reset(self, best: Task) -> None:
+        """New credit for all, as often as the best one needs; little is kept of what was left."""
+        heart = self.heart
+        for cpu in heart.cpus:
+            heart.settle(cpu)
+        owed_ns = max(-best.policy_data.credit_ns, 0)
+        times = 1 + (owed_ns // CREDIT_NS if owed_ns > CREDIT_NS else 0)
+        for task in heart.tasks:
             if task.policy is self:
                 data: Vcpu2 = task.policy_data
-                data.credit_ns = min(data.credit_ns + CREDIT_NS, CREDIT_NS)
+                data.credit_ns = min(data.credit_ns + times * CREDIT_NS, CREDIT_NS + CARRY_NS)
 
     def _max_weight(self) -> int:
         return max(int(task.policy_data.domain.weight) for task in self.heart.tasks if task.policy is self)

@@ -9,6 +9,9 @@ cdef class Job:
     cdef public long long period_ns
     cdef public long long deadline_ns
     cdef public long long until_ns
+    cdef public bint released
+    cdef public long long done
+    cdef public long long missed
 
 
 cdef class Ordered(Policy):
@@ -19,6 +22,8 @@ cdef class Ordered(Policy):
     cpdef void enqueue(self, Task task, bint woken)
     @cython.locals(waiting=list, other=Task, low=Py_ssize_t, high=Py_ssize_t, middle=Py_ssize_t, other_key=cython.longlong)
     cdef void _insert(self, Task task, long long key, bint first)
+    @cython.locals(job=Job)
+    cpdef void next_job(self, Task task, long long release_ns)
     @cython.locals(waiting=list, task=Task, place=Py_ssize_t)
     cpdef Task pick(self, Cpu cpu)
     cpdef bint preempts(self, Task woken, Task running)

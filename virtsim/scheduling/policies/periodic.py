@@ -14,14 +14,29 @@ from virtsim.scheduling.task import Task
 
 
 class Job:
-    """A periodic task's period and relative deadline (the period if 0), and the current absolute deadline, ns."""
+    """A periodic task's ``policy_data``.
 
-    __slots__ = ("deadline_ns", "period_ns", "until_ns")
+    Attributes
+    ----------
+    period_ns, deadline_ns : int, ns
+        Its period and relative deadline (the period if 0).
+    until_ns : int, ns
+        The current job's absolute deadline.
+    released : bool
+        Whether that is the deadline of a job that was announced, so that waking up does not begin another.
+    done, missed : int
+        Jobs that have ended, and how many of them after their deadline.
+    """
+
+    __slots__ = ("deadline_ns", "done", "missed", "period_ns", "released", "until_ns")
 
     def __init__(self, period_ns: int, deadline_ns: int = 0) -> None:
         self.period_ns = period_ns
         self.deadline_ns = deadline_ns or period_ns
         self.until_ns = 0
+        self.released = False
+        self.done = 0
+        self.missed = 0
 
 
 class Ordered(Policy):
@@ -36,11 +51,13 @@ class Ordered(Policy):
         raise NotImplementedError
 
     def enqueue(self, task: Task, woken: bool) -> None:
-        """A job is released when its task wakes."""
+        """A job that was not announced is released when its task wakes."""
         job: Job = task.policy_data
-        if woken:
+        if woken and not job.released:
             job.until_ns = self.heart.now_ns + job.deadline_ns
-        self._insert(task, self.key(job), not woken)
+        resumed = not woken and not job.released
+        job.released = False
+        self._insert(task, self.key(job), resumed)
 
     def _insert(self, task: Task, key: int, first: bool) -> None:
         waiting = self.waiting
@@ -54,6 +71,15 @@ class Ordered(Policy):
             else:
                 high = middle
         waiting.insert(low, task)
+
+    def next_job(self, task: Task, release_ns: int) -> None:
+        """Judge the job that has ended; the next one's deadline counts from its release, however late it begins."""
+        job: Job = task.policy_data
+        job.done += 1
+        if self.heart.now_ns > job.until_ns:
+            job.missed += 1
+        job.until_ns = release_ns + job.deadline_ns
+        job.released = True
 
     def pick(self, cpu: Cpu) -> Task | None:
         """The smallest key that may run here."""
