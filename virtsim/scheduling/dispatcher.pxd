@@ -69,4 +69,4 @@ cdef class Dispatcher(Classes):
 @cython.locals(mine=Entity, its=Entity)
 cdef FairQueue _meeting(Task task, Task other)
 @cython.locals(mine=Entity, its=Entity)
-cdef tuple _siblings(Task task, Task other)
+cpdef tuple _siblings(Task task, Task other)

@@ -11,7 +11,7 @@ from virtsim.scheduling.task cimport Task
 cdef long long MAX_ROUNDS_AT_ONCE, TIMER, BLOCKED, ENDED, NEW, RUNNABLE
 cdef long long _CPU, _CPU_DRAWN, _SLEEP, _SLEEP_DRAWN, _PERIODIC_BEGIN, _PERIODIC_WAIT, _RECORD_SINCE
 cdef long long _REQUEST_WAIT, _REQUEST_BEGIN, _REQUEST_END, _POST, _WAIT, _LOCK, _UNLOCK, _LOOP_BEGIN, _LOOP_END
-cdef long long _JUMP_IF_DONE, _FORK_WAIT, _COUNT, _EXIT, _REQUEST_NOW, _JUMP, _POST_SYNC
+cdef long long _JUMP_IF_DONE, _FORK_WAIT, _COUNT, _EXIT, _REQUEST_NOW, _JUMP, _POST_SYNC, _EXTERNAL
 
 
 cdef class Interpreter(Dispatcher):
@@ -28,7 +28,7 @@ cdef class Interpreter(Dispatcher):
     @cython.locals(
         program=Program, codes=list, operands=list, registers=list, slots=list, cpu=Cpu, sampler=Sampler,
         queue=RequestQueue, rounds=cython.longlong, code=cython.longlong, a=cython.longlong, b=cython.longlong,
-        pc=cython.longlong, now=cython.longlong, arrival=cython.longlong, value=cython.longlong,
+        pc=cython.longlong, outcome=cython.longlong, now=cython.longlong, arrival=cython.longlong, value=cython.longlong,
     )
     cpdef bint step(self, Task task)
     @cython.locals(cpu=Cpu, policy=Policy, chosen=cython.longlong)
@@ -46,4 +46,5 @@ cdef class Interpreter(Dispatcher):
     cdef void _fork(self, Task task, Program program)
     @cython.locals(parent=Task)
     cdef void _end(self, Task task)
+    cdef int _extended(self, Task task, long long code, long long a, long long b) except -1
     cdef bint _leave_to_outside(self, Task task, long long number)

@@ -42,6 +42,7 @@ _EXIT = int(Code.EXIT)
 _REQUEST_NOW = int(Code.REQUEST_NOW)
 _JUMP = int(Code.JUMP)
 _POST_SYNC = int(Code.POST_SYNC)
+_EXTERNAL = int(Code.EXTERNAL)
 
 
 class Interpreter(Dispatcher):
@@ -167,7 +168,9 @@ class Interpreter(Dispatcher):
                 self._end(task)
                 return False
             else:
-                return self._leave_to_outside(task, a)
+                outcome = self._extended(task, code, a, b)
+                if outcome:
+                    return outcome == 1
         raise ModelError(f"{task.name} goes round more than {MAX_ROUNDS_AT_ONCE} times without using any time")
 
     def _start(self, task: Task) -> None:
@@ -274,6 +277,13 @@ class Interpreter(Dispatcher):
             # What the parent finds cold is in the price of a fork.
             parent.last_ran_ns = self.now_ns
             self.wake(parent, task.cpu)
+
+    def _extended(self, task: Task, code: int, a: int, b: int) -> int:
+        """Any other instruction: 0 if the program goes on, 1 if it needs CPU time, 2 if it has given up its CPU."""
+        if code == _EXTERNAL:
+            self._leave_to_outside(task, a)
+            return 2
+        raise ModelError(f"{task.name}: only storeys (virtsim.scheduling.storey) know instruction {code}")
 
     def _leave_to_outside(self, task: Task, number: int) -> bool:
         if self.on_external is None:

@@ -63,6 +63,12 @@ class Code(IntEnum):
     JUMP = 22
     #: As POST, by a task that is about to block itself (a pipe's "sync" wake-up).
     POST_SYNC = 23
+    #: Take spinlock ``a``, spinning while somebody else holds it; the kernel does not preempt meanwhile.
+    SPIN_LOCK = 30
+    #: Release spinlock ``a``.
+    SPIN_UNLOCK = 31
+    #: Post to a semaphore of another storey, through door ``a``.
+    NOTIFY = 32
 
 
 class Program:

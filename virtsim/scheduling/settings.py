@@ -46,6 +46,48 @@ class SchedulingCosts:
     stolen_share: float = 0.0
 
 
+#: What happens about a vCPU that spins for a lock: nothing; its hypervisor lets a sibling run; it halts.
+SPINNING = ("plain", "ple", "pv")
+
+
+@dataclass(frozen=True)
+class Hypervisor:
+    """What runs a guest's vCPUs: prices, ns, and switches.
+
+    Parameters
+    ----------
+    halt_ns : int
+        Leaving the guest at HLT, and entering it again.
+    poll_ns, poll_start_ns : int
+        Longest time for which a halted vCPU polls before it blocks (0: never), and the shortest above 0.
+    poll_grow, poll_shrink : int
+        Factor and divisor by which that time is adapted; a divisor of 0 goes back to no polling at once.
+    spinning : str
+        One of :data:`SPINNING`.
+    fair_spinlocks : bool
+        Whether a spinlock goes to whoever came first, even one that does not run; else to the first that runs.
+    pause_window_ns : int
+        Spinning after which the hypervisor takes over (``ple``).
+    spin_threshold_ns : int
+        Spinning after which a paravirtual lock's waiter halts (``pv``).
+
+    References
+    ----------
+    Linux ``Documentation/virt/kvm/halt-polling.rst``; ``arch/x86/kvm/x86.h``: ``KVM_VMX_DEFAULT_PLE_WINDOW``, 4096
+    cycles; ``arch/x86/include/asm/qspinlock.h``: ``virt_spin_lock``.
+    """
+
+    halt_ns: int = 0
+    poll_ns: int = 0
+    poll_start_ns: int = 10_000
+    poll_grow: int = 2
+    poll_shrink: int = 2
+    spinning: str = "plain"
+    fair_spinlocks: bool = True
+    pause_window_ns: int = 1_600
+    spin_threshold_ns: int = 50_000
+
+
 @dataclass(frozen=True)
 class Kernel:
     """The scheduler's tunables, from a host card's ``kernel``.

@@ -1,0 +1,17 @@
+cimport cython
+
+from virtsim.scheduling.storey cimport Storey
+
+cdef long long FAR_NS
+
+
+cdef class Tower:
+    cdef readonly list storeys
+    cdef readonly long long now_ns
+
+    @cython.locals(first=Storey)
+    cpdef void advance(self, long long to_ns)
+    @cython.locals(storey=Storey, first=Storey, earliest_ns=cython.longlong, due_ns=cython.longlong)
+    cdef Storey _first(self, long long to_ns)
+    @cython.locals(storey=Storey)
+    cdef int _settle(self) except -1
