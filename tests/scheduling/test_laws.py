@@ -46,6 +46,12 @@ def plans(cpus: int) -> st.SearchStrategy[list[Plan]]:
 
 def build(cpus: int, chosen: list[Plan], quota: bool, costs: SchedulingCosts | None = None) -> Heart:
     heart = Heart(cpus, costs=costs, tick_phase_ns=1_234_567)
+    populate(heart, chosen, quota)
+    return heart
+
+
+def populate(heart: Heart, chosen: list[Plan], quota: bool) -> None:
+    """Groups and tasks as the plans say."""
     groups = [heart.root]
     bandwidth = Bandwidth(7 * MS, 20 * MS, 3 * MS, 5 * MS, 4 * MS) if quota else None
     groups.append(heart.add_group("a", heart.root, group_load(100), heart.root.cpus, bandwidth))
@@ -55,7 +61,6 @@ def build(cpus: int, chosen: list[Plan], quota: bool, costs: SchedulingCosts | N
         program = {"hog": hog, "job": _job, "sleeper": _sleeper}[plan.kind]
         made = program() if plan.kind == "hog" else program(plan)
         add(heart, f"t{i}", made, group=groups[plan.group], load=nice_load(plan.nice), cpus=plan.cpus)
-    return heart
 
 
 def _job(plan: Plan) -> Program:

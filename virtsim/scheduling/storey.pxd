@@ -81,7 +81,7 @@ cdef class Storey(Heart):
     cdef int _serve(self, long long kind, object subject, long long version) except -1
     @cython.locals(vcpu=Vcpu, leaving=Vcpu, coming=Vcpu)
     cdef int _switch(self, Cpu cpu, Task previous, Task chosen) except -1
-    cpdef void evict(self, Cpu cpu)
+    cdef int _evict(self, Cpu cpu) except -1
     @cython.locals(below=Storey, place=Cpu, poll_ns=cython.longlong, now=cython.longlong)
     cdef int _halt(self, Vcpu vcpu) except -1
     @cython.locals(cpu=Cpu, task=Task, inner=Vcpu)

@@ -348,13 +348,12 @@ class Storey(Heart):
             else:
                 vcpu.count(self.now_ns, OVERHEAD)
 
-    def evict(self, cpu: Cpu) -> None:
-        """Make the running task of a CPU wait and run another there; one that stands still is left alone."""
-        if cpu.burst_at_ns >= FAR_NS or self.held[cpu.number]:
-            return
-        self._keep_awake = True
-        Dispatcher.evict(self, cpu)
-        self._keep_awake = False
+    def _evict(self, cpu: Cpu) -> None:
+        """As any heart; one that stands still, or must not be preempted, is left alone."""
+        if cpu.burst_at_ns < FAR_NS and not self.held[cpu.number]:
+            self._keep_awake = True
+            Dispatcher._evict(self, cpu)
+            self._keep_awake = False
 
     def _halt(self, vcpu: Vcpu) -> None:
         """Nothing is left to do above: leave the guest, poll for work, and block when none has come."""
@@ -690,7 +689,10 @@ class Storey(Heart):
 
     def _next_spinner(self, waiters: list[Task]) -> int:
         """The first in line; where vCPUs take what they find free, the first that runs now."""
-        if self.vcpus and not self.vcpus[0].fair_spinlocks:
+        if self.vcpus:
+            vcpu = self.vcpus[0]
+            if vcpu.fair_spinlocks:
+                return 0
             for place, waiter in enumerate(waiters):
                 if self.cpus[waiter.cpu].burst_at_ns < FAR_NS:
                     return place
