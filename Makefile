@@ -35,6 +35,7 @@ bench: $(VENV)/.dev
 	$(BIN)/python tests/bench/import_cost.py
 	$(BIN)/python tests/bench/engine_speed.py
 	$(BIN)/python tests/bench/bench_heart.py
+	$(BIN)/python tests/bench/bench_vms.py
 	$(BIN)/python tests/bench/bench_cluster.py process
 
 docs: $(VENV)/.docs

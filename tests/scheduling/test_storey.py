@@ -60,7 +60,11 @@ def test_on_a_hypervisor_that_costs_nothing_a_guest_has_the_bare_machines_timeli
 
 
 def buildings() -> st.SearchStrategy[Building]:
-    pair = st.tuples(st.sampled_from(["drawn", "hog", "lock", "pipe", "spin", "spin"]), st.integers(50_000, 3 * MS), st.integers(0, 3))
+    pair = st.tuples(
+        st.sampled_from(["drawn", "hog", "lock", "pipe", "spin", "spin"]),
+        st.integers(50_000, 3 * MS),
+        st.integers(0, 3),
+    )
     guest = st.tuples(st.integers(1, 3), st.integers(1, 3), plans(2), st.lists(pair, max_size=3))
     return st.builds(
         Building,
@@ -85,9 +89,7 @@ def test_busy_idle_overhead_and_steal_are_the_capacity_at_every_level(building):
             used = sum(task.cpu_time_ns for task in storey.tasks)
             assert used == storey.root.cpu_time_ns
             if not storey.vcpus:
-                idle = sum(
-                    cpu.idle_ns + (now - cpu.idle_since_ns if cpu.current is None else 0) for cpu in storey.cpus
-                )
+                idle = sum(cpu.idle_ns + (now - cpu.idle_since_ns if cpu.current is None else 0) for cpu in storey.cpus)
                 assert used + idle == now * len(storey.cpus)
                 continue
             assert used == sum(vcpu.spent_ns[BUSY] for vcpu in storey.vcpus)
@@ -204,7 +206,7 @@ def test_the_holder_of_a_spinlock_is_not_preempted_by_its_own_kernel():
 
 
 def test_a_request_goes_down_to_a_back_end_and_its_answer_comes_up_as_an_interrupt():
-    """The guest asks (1 us), the back end works 30 us on another CPU, its interrupt costs 4 us; the guest halts in 2."""
+    """The guest asks (1 us), the back end works 30 us on another CPU, its interrupt costs 4 us; a halt takes 2."""
     ground, guest = Storey(2), Storey(1)
     put_on(ground, guest, Hypervisor(halt_ns=2 * US), [frozenset({0})])
     requests, answers = ground.add_semaphore(), guest.add_semaphore()
@@ -242,7 +244,7 @@ def test_interrupts_wait_for_a_vcpu_that_does_not_run():
 
 
 def test_nested_guests_stand_still_together():
-    """A hog on a guest on a guest, beside a hog on the ground: half the time each, and the steal is seen at both levels."""
+    """A hog on a guest on a guest, beside one on the ground: half the time each; both levels see the steal."""
     ground, middle, top = Storey(1), Storey(1), Storey(1)
     put_on(ground, middle, Hypervisor(), [frozenset({0})], "middle")
     put_on(middle, top, Hypervisor(), [frozenset({0})], "top")

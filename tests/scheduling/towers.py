@@ -52,7 +52,9 @@ def build(building: Building) -> Tower:
             put_on(below, above, hypervisor, [allowed] * vcpus, f"g{number}.{level}")
             storeys.append(above)
             below, allowed = above, frozenset(range(vcpus))
-        narrow = [Plan(p.kind, p.run_us, p.period_us, p.nice, p.group, frozenset(c % vcpus for c in p.cpus)) for p in plans]
+        narrow = [
+            Plan(p.kind, p.run_us, p.period_us, p.nice, p.group, frozenset(c % vcpus for c in p.cpus)) for p in plans
+        ]
         populate(below, narrow, quota=number == 1)
         for place, (kind, run_ns, group) in enumerate(pairs):
             made = spinners(below, run_ns) if kind == "spin" else PAIRS[kind](below, run_ns)

@@ -7,16 +7,19 @@ from pathlib import Path
 from virtsim.core.streams import SplitMix64, Streams
 from virtsim.machine.classes import Classes
 from virtsim.machine.compiler import GuestCompiler
+from virtsim.machine.floors import add_floors
 from virtsim.platform.costs import Costs
 from virtsim.platform.host import HostCard
-from virtsim.platform.stack import load_stack, stack_for
+from virtsim.platform.stack import Stack, load_stack, stack_for
 from virtsim.scenario.guest import Guest, Limits
 from virtsim.scenario.scenario import Scenario
 from virtsim.scheduling.bandwidth import Bandwidth
 from virtsim.scheduling.group import Group
 from virtsim.scheduling.heart import Heart
 from virtsim.scheduling.settings import Kernel, SchedulingCosts
+from virtsim.scheduling.storey import Storey
 from virtsim.scheduling.task import Task
+from virtsim.scheduling.tower import Tower
 from virtsim.scheduling.weight import IDLE_WEIGHT, RESOLUTION_SHIFT, group_load, nice_load
 from virtsim.workload.seeds import tick_share
 from virtsim.workload.workload import Task as TaskSpec
@@ -47,6 +50,10 @@ class MachineBuilder:
     groups : dict of str to Group
         By the name of the scenario's group or guest; native guests have none of their own.
     tasks : list of (guest name, process name, Task)
+    storeys : dict of str to list of Storey
+        The kernels of guests with vCPUs, bottom to top.
+    tower : Tower or None
+        All schedulers, if there are several.
     """
 
     def __init__(
@@ -65,15 +72,19 @@ class MachineBuilder:
         self.kernel = _kernel(card)
         self._random = SplitMix64(streams.seed64(f"machine.{phases}", "phases"))
         passed_ns = int(self.kernel.tick_ns * tick_share(streams, phases))
-        self.heart = Heart(
+        self.tower: Tower | None = None
+        self.storeys: dict[str, list[Storey]] = {}
+        self._phases = phases
+        self.heart: Heart = (Storey if any(guest.vcpus for guest in scenario.guests) else Heart)(
             card.topology.cpus,
             self.kernel,
             _scheduling_costs(card),
             tick_phase_ns=self.kernel.tick_ns - (passed_ns if tick_passed_ns is None else tick_passed_ns),
             seed=streams.seed64(f"machine.{phases}", "timer latency"),
         )
-        specs = [task for guest in scenario.guests for task in guest.workload.tasks]
-        self.classes = Classes(self.heart, specs, card.kernel.numbers, self._realtime_groups())
+        specs = [task for guest in scenario.guests if guest.vcpus is None for task in guest.workload.tasks]
+        #: The scheduling classes of each kernel.
+        self.classes = {self.heart: Classes(self.heart, specs, card.kernel.numbers, self._realtime_groups())}
         everywhere = frozenset(range(card.topology.cpus))
         self.allowed = frozenset(scenario.cpus) if scenario.cpus else everywhere
         self.groups: dict[str, Group] = {}
@@ -82,6 +93,20 @@ class MachineBuilder:
             self._add_group(group, group.name, self.groups.get(group.parent or "", self.heart.root))
         for number, guest in enumerate(scenario.guests):
             self._add_guest(guest, number)
+        if isinstance(self.heart, Storey):
+            self.tower = Tower([self.heart, *(storey for floors in self.storeys.values() for storey in floors)])
+
+    @property
+    def hearts(self) -> list[Heart]:
+        """All schedulers, the host's first."""
+        return [self.heart, *(storey for floors in self.storeys.values() for storey in floors)]
+
+    def advance(self, to_ns: int) -> None:
+        """Work through everything up to ``to_ns``, or to the end of the last task."""
+        if self.tower is None:
+            self.heart.advance(to_ns)
+        else:
+            self.tower.advance(to_ns)
 
     def _realtime_groups(self) -> int:
         """Container guests with real-time tasks, which divide the time of their class where the kernel groups them."""
@@ -114,16 +139,34 @@ class MachineBuilder:
         group = self.groups.get(guest.group or "", self.heart.root)
         if guest.stack != "native":
             group = self._add_group(guest, guest.name, group)
-        costs = Costs(self.card, stack_for(guest))
+        stack = stack_for(guest)
+        costs = Costs(self.card, stack)
+        heart = self.heart
+        if guest.vcpus is not None:
+            heart = self._add_floors(guest, stack, group)
+            group = heart.root
+            self.classes[heart] = Classes(heart, guest.workload.tasks, self.card.kernel.numbers, 0)
+            if stack.kinds[-1].name == "container":
+                group = heart.add_group(f"{guest.name}/container", group, group_load(100), group.cpus)
         compiler = GuestCompiler(
-            self.heart, guest.name, guest.workload, costs, self.streams, self.scenario.duration, self.folder
+            heart, guest.name, guest.workload, costs, self.streams, self.scenario.duration, self.folder
         )
         for spec in guest.workload.tasks:
             for process in spec.process_names:
                 self._add_task(guest.name, process, spec, group, compiler)
 
+    def _add_floors(self, guest: Guest, stack: Stack, group: Group) -> Storey:
+        assert isinstance(self.heart, Storey)
+        random = SplitMix64(self.streams.seed64(f"machine.{self._phases}", f"kernels of {guest.name}"))
+        levels = len(stack.kernels_on_virtual_cpus())
+        phases = [int(random.uniform() * self.kernel.tick_ns) for _ in range(2 * levels)]
+        self.storeys[guest.name] = add_floors(self.heart, group, guest, stack, self.card, phases)
+        return self.storeys[guest.name][-1]
+
     def _add_task(self, guest: str, process: str, spec: TaskSpec, group: Group, compiler: GuestCompiler) -> None:
-        cpus = frozenset(spec.cpus) if spec.cpus else group.cpus & self.allowed
+        heart = compiler.heart
+        mine = group.cpus & self.allowed if heart is self.heart else group.cpus
+        cpus = frozenset(spec.cpus) if spec.cpus else mine
         idle = spec.policy == "idle"
         task = Task(
             f"{guest}/{process}",
@@ -131,13 +174,13 @@ class MachineBuilder:
             IDLE_WEIGHT << RESOLUTION_SHIFT if idle else nice_load(spec.nice),
             compiler.compile(spec.program, process),
             cpus,
-            spec.slice or self.kernel.base_slice_ns,
+            spec.slice or heart.kernel.base_slice_ns,
             spec.timer_slack,
             custom=spec.slice is not None,
         )
-        self.classes.classify(task, spec)
+        self.classes[heart].classify(task, spec)
         self.tasks.append((guest, process, task))
-        self.heart.start(task, spec.start, min(cpus))
+        heart.start(task, spec.start, min(cpus))
 
 
 def _kernel(card: HostCard) -> Kernel:

@@ -7,11 +7,22 @@ from typing import Any
 from virtsim.machine.builder import MachineBuilder
 from virtsim.machine.compiler import OPERATION_NAMES, RESPONSE, WAKEUP
 from virtsim.results.histogram import Histogram
-from virtsim.results.run import GuestRecord, LatencyRecord, RequestRecord, Run, Slice, TaskRecord, Throttle, Wakeup
+from virtsim.results.run import (
+    GuestRecord,
+    LatencyRecord,
+    RequestRecord,
+    Run,
+    Slice,
+    TaskRecord,
+    Throttle,
+    VcpuRecord,
+    Wakeup,
+)
 from virtsim.scenario.scenario import Scenario
 from virtsim.scheduling.group import Group
 from virtsim.scheduling.program import Code
 from virtsim.scheduling.task import ENDED, Task
+from virtsim.scheduling.vcpu_states import BUSY, IDLE, OVERHEAD, STEAL
 
 _LATENCY_KINDS = {WAKEUP: "wakeup_latency", RESPONSE: "response_time"}
 #: Requests of one run that are kept one by one; histograms count all.
@@ -103,13 +114,34 @@ class Recorder:
         records = []
         for guest in self.scenario.guests:
             if guest.name in self.builder.groups:
-                records.append(self._group(self.builder.groups[guest.name]))
+                records.append(self._with_vcpus(self._group(self.builder.groups[guest.name])))
             else:
                 mine = [task for name, _, task in self.builder.tasks if name == guest.name]
                 cpu_time_ns = sum(task.cpu_time_ns + task.children_ns for task in mine)
                 records.append(GuestRecord(guest=guest.name, cpu_time_ns=cpu_time_ns))
         records += [self._group(self.builder.groups[group.name]) for group in self.scenario.groups]
         return records
+
+    def _with_vcpus(self, record: GuestRecord) -> GuestRecord:
+        """What a virtual machine's CPUs did, as far as the host schedules them."""
+        storeys = self.builder.storeys.get(record.guest)
+        if storeys is None:
+            return record
+        record.vcpus = [
+            VcpuRecord(
+                vcpu=vcpu.name.partition("/")[2],
+                busy_time_ns=vcpu.spent_ns[BUSY],
+                overhead_time_ns=vcpu.spent_ns[OVERHEAD],
+                steal_time_ns=vcpu.spent_ns[STEAL],
+                idle_time_ns=vcpu.spent_ns[IDLE],
+                halts=vcpu.halts,
+            )
+            for vcpu in storeys[0].vcpus
+        ]
+        record.steal_time_ns = sum(vcpu.steal_time_ns for vcpu in record.vcpus)
+        record.overhead_time_ns = sum(vcpu.overhead_time_ns for vcpu in record.vcpus)
+        record.halts = sum(vcpu.halts for vcpu in record.vcpus)
+        return record
 
     def _group(self, group: Group) -> GuestRecord:
         record = GuestRecord(guest=group.name, cpu_time_ns=group.cpu_time_ns)
@@ -133,7 +165,8 @@ class Recorder:
                 latencies.append(LatencyRecord(guest=guest, task=process, kind=kind, histogram=histogram))
         requests = [
             RequestRecord(*_names(task), arrival, start, end)
-            for queue in self.builder.heart.queues
+            for heart in self.builder.hearts
+            for queue in heart.queues
             for task, arrival, start, end in queue.served
         ]
         histograms: dict[tuple[str, str], Histogram] = {}

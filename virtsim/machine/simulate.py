@@ -10,6 +10,7 @@ from virtsim.core.streams import Streams
 from virtsim.machine.builder import MachineBuilder
 from virtsim.machine.recorder import Recorder
 from virtsim.platform.host import HostCard, load_host
+from virtsim.platform.stack import stack_for
 from virtsim.results.run import Run
 from virtsim.scenario.scenario import Scenario
 
@@ -68,15 +69,18 @@ def simulate(
     streams = Streams(seed, replication)
     builder = MachineBuilder(scenario, card, streams, folder, phases, tick_passed_ns)
     recorder = Recorder(scenario, builder, timeline)
-    builder.heart.advance(int(scenario.duration))  # a plain int: a Duration would be recorded as text
+    builder.advance(int(scenario.duration))  # a plain int: a Duration would be recorded as text
     return recorder.run(seed, _manifest(card, replication, phases))
 
 
 def _check(scenario: Scenario, card: HostCard) -> None:
     for i, guest in enumerate(scenario.guests):
+        if guest.vcpus is not None and not stack_for(guest).kernels_on_virtual_cpus():
+            raise SpecError(f"guests[{i}].vcpus", f"stack {guest.stack!r} has no virtual CPUs; leave vcpus out")
         for j, task in enumerate(guest.workload.tasks):
             path = f"guests[{i}].workload.tasks[{j}]"
-            for cpu in task.cpus or scenario.allowed_cpus(guest) or ():
+            mine = None if guest.vcpus is not None else task.cpus
+            for cpu in mine or scenario.allowed_cpus(guest) or ():
                 if cpu >= card.topology.cpus:
                     last = card.topology.cpus - 1
                     raise SpecError(f"{path}.cpus", f"host {card.name!r} has no CPU {cpu}; its CPUs are 0 to {last}")

@@ -141,6 +141,17 @@ class Stack:
         """How explanations call a layer."""
         return self.card.layers[level].name or self.card.layers[level].kind
 
+    def kernels_on_virtual_cpus(self) -> list[Stack]:
+        """The stack up to each kernel that runs on virtual CPUs, bottom to top; empty for native and containers."""
+        found = []
+        virtual = False
+        for i, kind in enumerate(self.kinds):
+            virtual = virtual or kind.virtual_cpus
+            if virtual and kind.role == "kernel":
+                found.append(Stack(self.card.replace(layers=self.card.layers[: i + 1])))
+                virtual = False
+        return found
+
     def expand(self, event: str, size: int = 0) -> Expansion:
         """The event taken apart down to the primitives; see :func:`virtsim.platform.expand.expand`."""
         from virtsim.platform.expand import expand

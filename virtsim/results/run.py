@@ -45,6 +45,21 @@ class TaskRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
         self.end_ns = None if self.end_ns is None else int(self.end_ns)
 
 
+class VcpuRecord(msgspec.Struct, kw_only=True):
+    """Where the time of one virtual CPU went; the four times add up to the run's duration."""
+
+    vcpu: str
+    #: Its guest's tasks ran.
+    busy_time_ns: int
+    #: It had a CPU, but for its hypervisor (exits, polling) or an idle guest.
+    overhead_time_ns: int
+    #: It would have run, but had no CPU.
+    steal_time_ns: int
+    #: It had halted.
+    idle_time_ns: int
+    halts: int = 0
+
+
 class GuestRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
     """What a guest's, or a group's, cgroup counted."""
 
@@ -57,6 +72,11 @@ class GuestRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
     burst_time_ns: int | None = None
     memory_peak_bytes: int | None = None
     oom_kills: int | None = None
+    #: Of virtual machines whose CPUs are scheduled: see :class:`VcpuRecord`; sums over vCPUs.
+    steal_time_ns: int | None = None
+    overhead_time_ns: int | None = None
+    halts: int | None = None
+    vcpus: list[VcpuRecord] = []
     #: Pressure-stall totals, ns, by resource and line ("cpu.some"), where the kernel has them.
     pressure_ns: dict[str, int] = {}
 
@@ -198,8 +218,14 @@ class Run(msgspec.Struct, kw_only=True):
                 "burst_time",
                 "memory_peak",
                 "oom_kills",
+                "steal_time",
+                "overhead_time",
+                "halts",
             ):
                 yield from _row(guest.guest, name, guest)
+            for vcpu in guest.vcpus:
+                for name in ("busy_time", "overhead_time", "steal_time", "idle_time"):
+                    yield Metric(f"{guest.guest}/{vcpu.vcpu}", name, "ns", getattr(vcpu, f"{name}_ns"))
         for task in self.tasks:
             entity = f"{task.guest}/{task.task}"
             if task.outcome == "finished" and task.end_ns is not None:

@@ -50,6 +50,17 @@ METRICS: dict[str, Column] = {
     "bursts": Column("1", "guest", "Periods in which saved quota was used."),
     "burst_time": Column("ns", "guest", "CPU time used beyond the quota, out of saved quota."),
     "memory_peak": Column("B", "guest", "Largest memory charged to the group."),
+    "steal_time": Column(
+        "ns", "guest", "Time in which its virtual CPUs would have run, but had no CPU (each, and sum)."
+    ),
+    "overhead_time": Column(
+        "ns",
+        "guest",
+        "CPU time of its virtual CPUs in which no task of it ran: exits, polling, latencies (each, and sum).",
+    ),
+    "busy_time": Column("ns", "guest", "Time in which a virtual CPU ran the guest's tasks."),
+    "idle_time": Column("ns", "guest", "Time in which a virtual CPU had halted."),
+    "halts": Column("1", "guest", "Times its virtual CPUs halted."),
     "oom_kills": Column("1", "guest", "Processes killed because the group went over its memory limit."),
 }
 

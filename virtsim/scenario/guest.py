@@ -110,6 +110,18 @@ class Isolation(Spec, frozen=True, kw_only=True):
                 raise SpecError(f"rlimits.{name}", f"no such limit; known: {', '.join(known)}, sigpending, stack")
 
 
+class VirtualMachine(Spec, frozen=True, kw_only=True):
+    """How the virtual CPUs of a guest are run; for guests with ``vcpus``.
+
+    Parameters
+    ----------
+    halt_poll : str or int, ns
+        Longest time for which a halted vCPU polls for work before it blocks, on stacks with KVM; 0 for never.
+    """
+
+    halt_poll: Duration = Duration(200_000)
+
+
 class Guest(Limits, frozen=True):
     """What runs in one isolation unit: a container, a virtual machine, or plainly on the host.
 
@@ -125,6 +137,12 @@ class Guest(Limits, frozen=True):
         The group it lives in; directly in the run's own group if absent.
     isolation : Isolation
         For containers.
+    vcpus : int, optional
+        Virtual CPUs, for stacks with a hypervisor: the guest's kernel schedules its tasks on them, and the host
+        schedules them as it does any task, with the guest's limits. ``cpus`` of the guest are where they may run,
+        ``cpus`` of a task are numbers of vCPUs. If absent, the guest's tasks are the host's, as a container's are.
+    machine : VirtualMachine
+        How they are run.
     """
 
     name: Name
@@ -132,6 +150,8 @@ class Guest(Limits, frozen=True):
     stack: Name = "container"
     group: Name | None = None
     isolation: Isolation = Isolation()
+    vcpus: Annotated[int, Meta(ge=1, le=1024)] | None = None
+    machine: VirtualMachine = VirtualMachine()
 
     def _check(self) -> None:
         super()._check()
@@ -141,5 +161,7 @@ class Guest(Limits, frozen=True):
                 "a native guest has no cgroup of its own to limit; put the limits on a group around it (as a change of "
                 "the stack in a sweep does), or use stack 'container'",
             )
+        if self.vcpus is None and self.machine != VirtualMachine():
+            raise SpecError("machine", "says how virtual CPUs are run, but the guest has none; set vcpus")
         if self.stack == "native" and self.isolation != Isolation():
             raise SpecError("isolation", "a native guest is not isolated; use stack 'container'")

@@ -77,6 +77,8 @@ class Scenario(Spec, frozen=True, kw_only=True):
             allowed[group.name] = _narrow(group.cpus, allowed[group.parent], f"groups[{i}].cpus")
         for i, guest in enumerate(self.guests):
             mine = _narrow(guest.cpus, allowed[guest.group], f"guests[{i}].cpus")
+            if guest.vcpus is not None:
+                mine = CpuSet(range(guest.vcpus))
             for j, task in enumerate(guest.workload.tasks):
                 _narrow(task.cpus, mine, f"guests[{i}].workload.tasks[{j}].cpus")
 

@@ -97,6 +97,7 @@ class Vcpu(Task):
         "below",
         "counted_as",
         "counted_since_ns",
+        "cpu_above",
         "entering",
         "fair_spinlocks",
         "halt_ns",
@@ -119,7 +120,6 @@ class Vcpu(Task):
         "spun_out_ns",
         "stopped",
         "tick_due",
-        "cpu_above",
         "waker",
         "yields",
     )
@@ -370,9 +370,8 @@ class Storey(Heart):
         if poll_ns and place.root.runnable > 1:
             poll_ns = 0
         vcpu.poll_end_ns = now + vcpu.halt_ns + poll_ns
-        if not vcpu.entering:
-            if place.burst_at_ns < now:
-                place.burst_at_ns = now
+        if not vcpu.entering and place.burst_at_ns < now:
+            place.burst_at_ns = now
         vcpu.burst_ns = vcpu.halt_ns + poll_ns
         if not vcpu.entering:
             below._run_on(place, vcpu)

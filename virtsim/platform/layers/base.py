@@ -101,8 +101,11 @@ class LayerKind:
         Features that it offers to layers above.
     parameters : dict of str to Parameter
         What a card may set, with defaults and their sources.
+    virtual_cpus : bool
+        Whether the kernel above runs on virtual CPUs, which a scheduler below shares CPU time out to.
     """
 
+    virtual_cpus: ClassVar[bool] = False
     name: ClassVar[str]
     role: ClassVar[str]
     needs: ClassVar[frozenset[str]] = frozenset()

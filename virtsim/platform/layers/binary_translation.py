@@ -59,6 +59,7 @@ class BinaryTranslation(LayerKind):
     """A translating monitor, on a host (hosted) or on a bare-metal kernel of its own."""
 
     name = "binary-translation"
+    virtual_cpus = True
     role = "machine"
     needs = frozenset({"monitor-host"})
     provides = frozenset({"machine"})

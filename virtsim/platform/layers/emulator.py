@@ -65,6 +65,7 @@ class Emulator(LayerKind):
     """QEMU without acceleration."""
 
     name = "emulator"
+    virtual_cpus = True
     role = "machine"
     needs = frozenset({"linux"})
     provides = frozenset({"machine", "extensions"})

@@ -57,6 +57,7 @@ _BULK = {"pte_protect", "pte_clear"}
 class HardwareAssisted(LayerKind):
     """A monitor that uses the processor's extensions, in Linux (KVM) or on the bare machine."""
 
+    virtual_cpus = True
     role = "machine"
     parameters = {
         "nested_paging": exact(1, "switch", _SWITCH),

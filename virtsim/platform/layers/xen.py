@@ -52,6 +52,7 @@ class Xen(LayerKind):
     """A bare-metal hypervisor for ported kernels."""
 
     name = "xen"
+    virtual_cpus = True
     role = "machine"
     needs = frozenset({"machine"})
     provides = frozenset({"hypercalls"})

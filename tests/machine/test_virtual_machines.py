@@ -1,0 +1,91 @@
+"""Virtual machines whose CPUs are scheduled twice: shares, steal, conservation, and the bare machine's timeline."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from virtsim.core.errors import SpecError
+from virtsim.machine import simulate
+from virtsim.machine.builder import MachineBuilder
+from virtsim.platform.host import load_host
+from virtsim.scenario.guest import Guest
+from virtsim.scenario.scenario import Scenario
+from virtsim.workload.builders import ping_pong, request_server, spin
+
+HOST = load_host("epyc-guest-linux-6.18")
+MS = 1_000_000
+STACKS = ["kvm", "xen-pv", "xen-hvm", "hosted-bt", "tcg", "pvm", "kvm-nested", "container-in-kvm", "kvm-on-kvm-nested"]
+
+
+def scenario(*guests, cpus="0", duration="400ms"):
+    return Scenario(guests=list(guests), duration=duration, cpus=cpus)
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_every_vcpu_accounts_for_the_whole_run(stack):
+    guests = [Guest(name=f"g{i}", stack=stack, vcpus=2, workload=spin(3) if i else ping_pong(10**6)) for i in range(2)]
+    run = simulate(scenario(*guests, cpus="0-1"), host=HOST, seed=4)
+    for guest in run.guests:
+        assert len(guest.vcpus) == 2
+        for v in guest.vcpus:
+            assert v.busy_time_ns + v.overhead_time_ns + v.steal_time_ns + v.idle_time_ns == run.duration_ns
+        assert guest.cpu_time_ns == sum(v.busy_time_ns + v.overhead_time_ns for v in guest.vcpus)
+    mine = [task.cpu_time_ns for task in run.tasks if task.guest == "g1"]
+    if not stack.startswith("kvm-"):  # the time of a nested guest's own kernel is in its monitor's guest
+        assert sum(mine) == sum(v.busy_time_ns for v in run.guests[1].vcpus)
+
+
+def test_weights_and_quotas_of_a_machine_hold_for_its_vcpus():
+    """Shares of 1 to 3 on one CPU, whatever runs inside; a quota of 20 % on another machine."""
+    light = Guest(name="light", stack="kvm", vcpus=1, cpu_weight=100, workload=spin(5))
+    heavy = Guest(name="heavy", stack="kvm", vcpus=2, cpu_weight=300, workload=spin(2))
+    run = simulate(scenario(light, heavy, duration="4s"), host=HOST)
+    assert run.value("light", "cpu_time") == pytest.approx(1_000 * MS, abs=40 * MS)
+    assert run.value("light/vcpu0", "steal_time") == pytest.approx(3_000 * MS, abs=40 * MS)
+    capped = Guest(name="capped", stack="kvm", vcpus=1, cpu_max="20ms/100ms", workload=spin(1))
+    run = simulate(scenario(capped, duration="4s"), host=HOST)
+    assert run.value("capped", "cpu_time") == pytest.approx(800 * MS, abs=25 * MS)
+    assert run.value("capped", "steal_time") > 3_000 * MS
+
+
+def test_an_ideal_machine_of_its_own_has_the_bare_timeline(monkeypatch):
+    """Prices and delays zero, the same tick phase: one guest with a vCPU for the only CPU."""
+    delays = ("timer_latency", "wakeup_same_cpu", "wakeup_idle_cpu", "idle_exit")
+    timing = {n: msgspec.structs.replace(getattr(HOST.timing, n), value=0.0, low=None, high=None) for n in delays}
+    timing |= {"timer_latency_quantiles": [], "idle_exit_quantiles": [], "cold": None, "foreign_share": None}
+    ideal = HOST.scaled(0.0).with_prices({"compute": HOST.prices["compute"]}).replace(
+        timing=HOST.timing.replace(**timing), topology=HOST.topology.replace(cpus=1)
+    )  # fmt: skip
+    original = MachineBuilder._add_floors
+
+    def same_phase(self, guest, stack, group):
+        storey = original(self, guest, stack, group)
+        for kernel in self.storeys[guest.name]:
+            kernel.tick_phase_ns = self.heart.tick_phase_ns
+        return storey
+
+    monkeypatch.setattr(MachineBuilder, "_add_floors", same_phase)
+    work = request_server(rate="300/s", service="1ms", workers=2)
+    runs = []
+    for stack, vcpus in (("native", None), ("kvm", 1), ("kvm-nested", 1)):
+        guest = Guest(name="g", stack=stack, vcpus=vcpus, workload=work)
+        if vcpus:
+            guest = guest.replace(machine=guest.machine.replace(halt_poll=0))
+        runs.append(simulate(scenario(guest, duration="1s"), host=ideal, seed=3))
+    bare = [msgspec.to_builtins(record) for record in (*runs[0].tasks, *runs[0].requests, *runs[0].latencies)]
+    assert runs[0].requests
+    for run in runs[1:]:
+        assert [msgspec.to_builtins(r) for r in (*run.tasks, *run.requests, *run.latencies)] == bare
+
+
+def test_a_run_is_repeatable():
+    guests = [Guest(name=f"g{i}", stack="kvm", vcpus=2, workload=ping_pong(10**6)) for i in range(3)]
+    one, two = (simulate(scenario(*guests, cpus="0-1"), host=HOST, seed=7) for _ in range(2))
+    assert one.digest == two.digest
+
+
+def test_vcpus_are_refused_where_there_are_none():
+    guest = Guest(name="g", stack="container", vcpus=2, workload=spin())
+    with pytest.raises(SpecError, match=r"guests\[0\].vcpus: stack 'container' has no virtual CPUs"):
+        simulate(scenario(guest), host=HOST)
