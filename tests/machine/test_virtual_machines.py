@@ -55,7 +55,8 @@ def test_an_ideal_machine_of_its_own_has_the_bare_timeline(monkeypatch):
     timing = {n: msgspec.structs.replace(getattr(HOST.timing, n), value=0.0, low=None, high=None) for n in delays}
     timing |= {"timer_latency_quantiles": [], "idle_exit_quantiles": [], "cold": None, "foreign_share": None}
     ideal = HOST.scaled(0.0).with_prices({"compute": HOST.prices["compute"]}).replace(
-        timing=HOST.timing.replace(**timing), topology=HOST.topology.replace(cpus=1, threads_per_core=1, cpus_per_cache=1)
+        timing=HOST.timing.replace(**timing),
+        topology=HOST.topology.replace(cpus=1, threads_per_core=1, cpus_per_cache=1)
     )  # fmt: skip
     original = MachineBuilder._add_floors
 
