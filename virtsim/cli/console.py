@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from virtsim.core.errors import SpecError
+from virtsim.core.files import write_whole
 from virtsim.core.units import show_duration
 
 #: Width of tables that go into a file or a pipe.
@@ -80,13 +81,7 @@ def write_json(path: str, data: Any) -> None:
     if path == "-":
         sys.stdout.write(text)
         return
-    target = Path(path)
-    scratch = target.with_name(f".{target.name}.{os.getpid()}")
-    try:
-        scratch.write_text(text, encoding="utf-8")
-        os.replace(scratch, target)
-    finally:
-        scratch.unlink(missing_ok=True)
+    write_whole(Path(path), text.encode())
 
 
 def _finite(data: Any) -> Any:

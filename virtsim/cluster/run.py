@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 
 from virtsim.core.errors import SpecError
+from virtsim.core.files import write_whole
 from virtsim.core.spec import decode_json, encode_json
 from virtsim.core.units import show_duration
 from virtsim.results.run import Metric
@@ -129,15 +129,10 @@ class ClusterRun(msgspec.Struct, kw_only=True):
 
     def save(self, path: Path | str) -> None:
         """Write the run as one JSON document; the file appears whole or not at all."""
-        path = Path(path)
-        scratch = path.with_name(f".{path.name}.{os.getpid()}")
         try:
-            scratch.write_bytes(encode_json(self) + b"\n")
-            os.replace(scratch, path)
+            write_whole(Path(path), encode_json(self) + b"\n")
         except OSError as problem:
             raise SpecError(str(path), f"the run cannot be written: {problem.strerror}") from None
-        finally:
-            scratch.unlink(missing_ok=True)
 
     @classmethod
     def load(cls, path: Path | str) -> ClusterRun:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import base64
 import html
-import os
 from collections.abc import Iterable, Iterator
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 from virtsim.core.errors import SpecError
+from virtsim.core.files import write_whole
 from virtsim.core.spec import dump_toml
 from virtsim.results.manifest import make_manifest
 from virtsim.results.run import Run
@@ -58,13 +58,7 @@ def write_report(path: Path | str, runs: Iterable[Run], title: str = "virtsim re
         f"<style>{_STYLE}</style></head><body><h1>{html.escape(title)}</h1>{body}"
         f"<footer>{html.escape(foot)}</footer></body></html>\n"
     )
-    target = Path(path)
-    scratch = target.with_name(f".{target.name}.{os.getpid()}")
-    try:
-        scratch.write_text(text, encoding="utf-8")
-        os.replace(scratch, target)
-    finally:
-        scratch.unlink(missing_ok=True)
+    write_whole(Path(path), text.encode())
 
 
 def _section(name: str, runs: list[Run]) -> Iterator[str]:

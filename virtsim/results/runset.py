@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 
 from virtsim.core.errors import SpecError
+from virtsim.core.files import write_whole
 from virtsim.core.spec import decode_json, encode_json
 from virtsim.core.units import show_duration
 from virtsim.results.run import Run
@@ -295,9 +296,7 @@ class RunSet:
         folder.mkdir(parents=True, exist_ok=True)
         save_runs(folder / "runs.jsonl.gz", self)
         index = _Index([e.factors for e in self.entries], [e.replication for e in self.entries], self.manifest)
-        scratch = folder / ".runset.json"
-        scratch.write_bytes(msgspec.json.format(encode_json(index)))
-        scratch.replace(folder / "runset.json")
+        write_whole(folder / "runset.json", msgspec.json.format(encode_json(index)))
 
     @classmethod
     def load(cls, folder: Path | str) -> RunSet:
