@@ -209,6 +209,51 @@ def test_images_are_pulled_once_a_host() -> None:
     assert result.value("availability") == pytest.approx(1 - (15 + 0.8 + 1 + 1) / (900 + 600), abs=1e-4)
 
 
+def test_reads_from_the_store_by_hand() -> None:
+    """Two guests of a host with 125 MB/s read 50 MB/s each, which it has, or 100 MB/s each, which it has not."""
+    still = run(
+        ClusterScenario(hosts=hosts(1), guests=guests(2, storage="50MB"), policy=STILL, cpu_overcommit=2.0),
+        traces([0.5, 1.0], [0.5, 1.0]),
+    )
+    assert still.value("storage_bytes") == pytest.approx(2 * 50_000_000 * (150 + 300), rel=1e-8)
+    assert still.value("storage_late_s") == pytest.approx(0, abs=1e-4)
+    crowded = run(
+        ClusterScenario(hosts=hosts(1), guests=guests(2, storage="100MB"), policy=STILL, cpu_overcommit=2.0),
+        traces([1.0, 0.0], [1.0, 0.0]),
+    )
+    # 60 GB over 125 MB/s take 480 s; alone each would have had its 30 GB after 300 s.
+    assert crowded.value("storage_bytes") == pytest.approx(60_000_000_000, rel=1e-8)
+    assert crowded.value("storage_late_s") == pytest.approx(2 * 180, abs=1e-3)
+
+
+def test_reads_slow_a_migration_down() -> None:
+    """A guest of 1 GiB goes to a host whose own guest reads as fast as its link allows: half of it for each."""
+    reader = GuestGroup(name="r", cores=2, core_mips=1000, memory="1GiB", storage="250MB")
+    network = Network(migration_share=1.0)
+    busy = ClusterScenario(hosts=hosts(2), guests=[*guests(1), reader], policy=STILL, network=network)
+    idle = busy.replace(guests=[*guests(1), reader.replace(storage="0B")])
+    times = [
+        run(scenario, traces([0.1] * 4, [0.5] * 4), consolidation=MoveOnce()).value("mean_migration_time_s")
+        for scenario in (busy, idle)
+    ]
+    assert times[0] / times[1] == pytest.approx(2.0, rel=0.05)
+
+
+def test_reads_go_on_where_their_guest_goes() -> None:
+    """A reader moves, and its host fails: nothing is read twice, and what was asked for while it ran arrives."""
+    scenario = ClusterScenario(
+        hosts=hosts(2),
+        guests=guests(storage="10MB"),
+        policy=STILL,
+        failures=Failures(at=[("h-1", Duration(700 * NS_PER_S), Duration(300 * NS_PER_S))]),
+    )
+    result = run(scenario, traces([0.5] * 4), consolidation=MoveOnce())
+    assert result.value("migrations") == 1
+    assert result.value("restarts") == 1
+    # In 760 s it is placed again, and runs before 900 s: no sample is missed.
+    assert result.value("storage_bytes") == pytest.approx(4 * 300 * 5_000_000, rel=1e-6)
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [

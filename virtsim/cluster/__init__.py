@@ -5,8 +5,8 @@ share one demand and one result:
 
 * ``virtsim``, the default, is physically right: :mod:`simulation` has the events (arrivals, migrations over shared
   links, boots, failures), :mod:`plant` the arrays (CPU shares, power, and sums that are exact on every change),
-  :mod:`fleet` the machines, :mod:`network` the links, :mod:`migration` how a guest moves, :mod:`overheads` what its
-  stack costs.
+  :mod:`fleet` the machines, :mod:`network` the links, :mod:`storage` what goes over them from the store,
+  :mod:`migration` how a guest moves, :mod:`overheads` what its stack costs.
 * ``cloudsim-3.0.3`` is the field's reference benchmark, exact to the digit: :mod:`cloudsim`.
 
 Policies are in :mod:`policies`, each behind a small Protocol and registered by name; demand is in :mod:`traces`;

@@ -90,6 +90,7 @@ class GuestFleet:
     together: list[str]
     image: list[tuple[str, int]]
     start_ns: Integers
+    storage: list[int]
     dirtying: list[Dirtying]
 
     @classmethod
@@ -126,6 +127,7 @@ class GuestFleet:
             together=[group.together for group in groups for _ in range(group.count)],
             image=[(group.name, int(group.image)) for group in groups for _ in range(group.count)],
             start_ns=np.repeat(np.array([int(g.start) for g in groups], dtype=np.int64), counts),
+            storage=[int(group.storage) for group in groups for _ in range(group.count)],
             dirtying=[group.writes() for group in groups for _ in range(group.count)],
         )
 

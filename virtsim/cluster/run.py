@@ -59,6 +59,10 @@ CLUSTER_METRICS: dict[str, ClusterColumn] = {
     "balloon_byte_s": ClusterColumn("B s", "Memory taken from guests by ballooning, integrated over time."),
     "restarts": ClusterColumn("1", "Guests started again after a host failed or they were killed."),
     "images_pulled_bytes": ClusterColumn("B", "Bytes of images that hosts pulled."),
+    "storage_bytes": ClusterColumn("B", "Bytes that guests read from the store."),
+    "storage_late_s": ClusterColumn(
+        "s", "Time that reads from the store took longer because links were shared, summed."
+    ),
 }
 
 

@@ -83,6 +83,9 @@ class GuestGroup(Spec, frozen=True, kw_only=True):
         Bytes pulled from the store when a host starts such a guest for the first time.
     start : Duration
         Time from placement (and image) until it runs.
+    storage : Size
+        Bytes per second that it reads from the store at full CPU use, and in proportion below; its volume gives no
+        more. The reads share the network with migrations and images.
     dirtying : Dirtying, optional
         How it writes to its memory; by default 5 % of it, all of that within about 10 s.
     """
@@ -98,6 +101,7 @@ class GuestGroup(Spec, frozen=True, kw_only=True):
     together: str = ""
     image: Size = Size(0)
     start: Duration = Duration(0)
+    storage: Size = Size(0)
     dirtying: Dirtying | None = None
 
     def _check(self) -> None:

@@ -217,6 +217,8 @@ def _totals(simulation: Simulation) -> dict[str, int | float]:
         "balloon_byte_s": sums["balloon_byte_s"],
         "restarts": counts["restarts"],
         "images_pulled_bytes": sums["images_pulled_bytes"],
+        "storage_bytes": simulation.storage.read_bytes,
+        "storage_late_s": simulation.storage.late_s,
     }
 
 

@@ -18,6 +18,7 @@ from virtsim.cluster.policies.consolidation import Consolidation, Situation, che
 from virtsim.cluster.policies.placement import Placement
 from virtsim.cluster.policies.tables import CPU, Floats, Guests, Hosts, Integers, check_answer
 from virtsim.cluster.scenario import ClusterScenario
+from virtsim.cluster.storage import StorageTraffic, volume_link
 from virtsim.cluster.traces.traces import Traces
 from virtsim.core.errors import ModelError, SpecError
 from virtsim.core.streams import Streams
@@ -68,7 +69,13 @@ class Simulation:
         for name, link in zip(self.hosts.names, self.hosts.link.tolist()):
             # What migrations may take of a host's link together.
             capacity[f"{name}:migrations"] = max(1, int(link * scenario.network.migration_share))
+        for name, rate in zip(self.guests.names, self.guests.storage):
+            if rate:
+                capacity[volume_link(name)] = rate
         self.links = FairLinks(self.env, capacity)
+        self.storage = StorageTraffic(
+            self.env, self.links, self.topology, self.guests.names, self.hosts.names, self.guests.storage
+        )
         self._capacity = capacity
         streams = Streams(seed)
         self.random = streams.generator("policy", "choices")
@@ -167,6 +174,15 @@ class Simulation:
         self.plant.state[empty] = idle
         self.plant.state[empty[: self.scenario.policy.spare]] = HostState.ON
         self.plant.refresh_all()
+        self._read_volumes()
+
+    def _read_volumes(self) -> None:
+        """Guests that run ask for what they read in this sample."""
+        step_s = self.traces.step_ns / NS_PER_S
+        for guest in self.storage.readers:
+            if self.plant.running[guest]:
+                size = round(self.storage.rates[guest] * float(self.plant.use[guest]) * step_s)
+                self.storage.ask(guest, int(self.plant.host_of[guest]), size)
 
     def _samples(self) -> Generator[Event, Any, None]:
         step = self.traces.step_ns
@@ -178,6 +194,7 @@ class Simulation:
             self._count_balloons()
             self._read_sample(k)
             self.plant.refresh_all()
+            self._read_volumes()
 
     def _count_balloons(self) -> None:
         self.sums["balloon_byte_s"] += self._ballooned * (self.env.now - self._ballooned_since) / NS_PER_S
@@ -302,7 +319,9 @@ class Simulation:
         self.plant.running[guest] = running
         if running:
             self._running_since[guest] = self.env.now
+            self.storage.go_on(guest, host)
         else:
+            self.storage.stop(guest)
             self.ran_ns[guest] += self.env.now - self._running_since[guest]
 
     # -- hosts --------------------------------------------------------------------------------------------
@@ -620,8 +639,11 @@ class Simulation:
                 self._take_turn(*waiting.popleft())
 
     def _hand_over(self, guest: int, target: int) -> None:
+        self.storage.stop(guest)
         self.plant.detach(guest)
         self.plant.attach(guest, target)
+        if self.plant.running[guest]:
+            self.storage.go_on(guest, target)
 
     def _load_hosts(self, source: int, target: int, sign: int) -> None:
         for host in (source, target):

@@ -42,6 +42,10 @@ class Transfer(Event):  # type: ignore[misc]
         """Current rate, bytes per second."""
         return self.rate * NS_PER_S / _UNITS_PER_BYTE
 
+    def left_bytes(self, now_ns: int) -> int:
+        """Whole bytes, rounded up, that are still to be sent at a time between the last change of rate and its end."""
+        return -(-max(0, self.left - self.rate * (now_ns - self.since_ns)) // _UNITS_PER_BYTE)
+
 
 class FairLinks:
     """Links with capacities; every transfer over them gets its max-min fair rate.
