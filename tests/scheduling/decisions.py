@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from virtsim.scheduling.cpu import Cpu
-from virtsim.scheduling.fair import Entity, FairQueue
+from virtsim.scheduling.eevdf import EevdfQueue
+from virtsim.scheduling.fair import Entity
 from virtsim.scheduling.group import Group
+from virtsim.scheduling.settings import Kernel
 from virtsim.scheduling.weight import NICE_0_LOAD
 
 RECORDED = Path(__file__).with_name("decisions.json.gz")
@@ -42,7 +44,7 @@ class Replay:
         self.starts = [start for start, _, sleeper in recorded["slices"] if sleeper]
         self.slices, self.wakes = recorded["slices"], recorded["wakes"]
         group = Group("", None, 0, frozenset([0]), None)
-        self.queue = FairQueue(Cpu(0), group, recorded["base_slice_ns"], self.tick_ns)
+        self.queue = EevdfQueue(Cpu(0), group, Kernel(self.tick_ns, recorded["base_slice_ns"]))
         self.sleeper, self.hog = (Entity(NICE_0_LOAD, recorded["base_slice_ns"]) for _ in range(2))
         self.accounted_ns = 0
 

@@ -246,7 +246,7 @@ def test_a_used_up_quota_costs_time_only_where_a_task_would_have_run(by_task):
     It would not run again before the period ends. Since 6.18 that is no throttled time at all; before, the group
     was off the queue from then on.
     """
-    heart = Heart(1, kernel=Kernel(throttles_tasks=by_task))
+    heart = Heart(1, kernel=Kernel(version=(6, 18 if by_task else 17)))
     bandwidth = Bandwidth(3 * MS, 12 * MS, 0, 5 * MS, 0)
     limited = heart.add_group("q", heart.root, group_load(25), heart.root.cpus, bandwidth)
     task = add(heart, "t", hog(), group=limited)

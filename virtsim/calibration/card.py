@@ -14,13 +14,14 @@ from virtsim.calibration.fit import Fit
 from virtsim.calibration.timing import TimerLatency
 from virtsim.core.parameter import Parameter
 from virtsim.core.spec import Duration, Size
-from virtsim.platform.host import Cache, HostCard, Kernel, Topology
+from virtsim.platform.host import Cache, HostCard, Topology
+from virtsim.platform.kernel import Kernel
 from virtsim.platform.primitives import PRIMITIVES
 
 #: Standard normal quantile of the ends of a 90 % interval.
 Z_90 = 1.6449
 _CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
-_FAIR_DEBUG = Path("/sys/kernel/debug/sched/base_slice_ns")
+_FAIR_DEBUG = Path("/sys/kernel/debug/sched")
 
 
 def machine_card(start: HostCard) -> HostCard:
@@ -139,23 +140,20 @@ def _kernel(start: Kernel, facts: dict[str, Any]) -> Kernel:
         version=version,
         hz=int(facts.get("hz") or start.hz),
         scheduler="eevdf" if numbers >= (6, 6) else "cfs",
-        base_slice=Duration(_base_slice_ns(numbers)),
+        base_slice=_setting("base_slice"),
+        latency=_setting("latency"),
+        min_granularity=_setting("min_granularity"),
+        wakeup_granularity=_setting("wakeup_granularity"),
         bandwidth_slice=Duration(int(facts.get("sched_cfs_bandwidth_slice_us", 5000)) * 1000),
+        features={},
         autogroup=bool(facts.get("sched_autogroup_enabled", 0)),
         features={"RT_GROUP_SCHED": True} if facts.get("rt_group_sched") else {},
     )
 
 
-def _base_slice_ns(version: tuple[int, ...]) -> int:
-    """The kernel's base slice: as debugfs tells it, else by its rule, scaled by 1 + log2 of up to 8 CPUs.
-
-    References
-    ----------
-    Linux ``kernel/sched/fair.c``: ``sysctl_sched_base_slice`` (0.75 ms, 0.7 ms since 6.15) and
-    ``get_update_sysctl_factor``.
-    """
+def _setting(name: str) -> Duration | None:
+    """One of the fair class's settings as debugfs tells it; where it does not, the kernel's own rule holds."""
     try:
-        return int(_FAIR_DEBUG.read_text())
+        return Duration(int((_FAIR_DEBUG / f"{name}_ns").read_text()))
     except (OSError, ValueError):
-        base_ns = 700_000 if version >= (6, 15) else 750_000
-        return base_ns * min(os.cpu_count() or 1, 8).bit_length()
+        return None

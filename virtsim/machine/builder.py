@@ -14,6 +14,7 @@ from virtsim.platform.stack import Stack, load_stack, stack_for
 from virtsim.scenario.guest import Guest, Limits
 from virtsim.scenario.scenario import Scenario
 from virtsim.scheduling.bandwidth import Bandwidth
+from virtsim.scheduling.features import features
 from virtsim.scheduling.group import Group
 from virtsim.scheduling.heart import Heart
 from virtsim.scheduling.settings import Kernel, SchedulingCosts
@@ -168,15 +169,16 @@ class MachineBuilder:
         mine = group.cpus & self.allowed if heart is self.heart else group.cpus
         cpus = frozenset(spec.cpus) if spec.cpus else mine
         idle = spec.policy == "idle"
+        asks = spec.slice is not None and heart.kernel.custom_slices
         task = Task(
             f"{guest}/{process}",
             group,
             IDLE_WEIGHT << RESOLUTION_SHIFT if idle else nice_load(spec.nice),
             compiler.compile(spec.program, process),
             cpus,
-            spec.slice or heart.kernel.base_slice_ns,
+            (spec.slice if asks else None) or heart.kernel.base_slice_ns,
             spec.timer_slack,
-            custom=spec.slice is not None,
+            custom=asks,
         )
         self.classes[heart].classify(task, spec)
         self.tasks.append((guest, process, task))
@@ -184,12 +186,19 @@ class MachineBuilder:
 
 
 def _kernel(card: HostCard) -> Kernel:
+    own, cpus = card.kernel, card.topology.cpus
     return Kernel(
-        tick_ns=card.kernel.tick_ns,
-        base_slice_ns=card.kernel.base_slice,
-        bandwidth_slice_ns=card.kernel.bandwidth_slice,
+        tick_ns=own.tick_ns,
+        base_slice_ns=own.setting_ns("base_slice", cpus),
+        bandwidth_slice_ns=own.bandwidth_slice,
         migration_cost_ns=card.timing.ns("migration_cost"),
-        throttles_tasks=card.kernel.numbers >= (6, 18),
+        scheduler=own.scheduler,
+        version=own.numbers,
+        features=features(own.scheduler, own.numbers, own.features),
+        least_slice_ns=own.least_slice_ns,
+        latency_ns=own.setting_ns("latency", cpus),
+        min_granularity_ns=own.setting_ns("min_granularity", cpus),
+        wakeup_granularity_ns=own.setting_ns("wakeup_granularity", cpus),
     )
 
 

@@ -84,9 +84,10 @@ def _check(scenario: Scenario, card: HostCard) -> None:
                 if cpu >= card.topology.cpus:
                     last = card.topology.cpus - 1
                     raise SpecError(f"{path}.cpus", f"host {card.name!r} has no CPU {cpu}; its CPUs are 0 to {last}")
-    if card.kernel.scheduler != "eevdf":
+    if card.kernel.scheduler not in ("eevdf", "cfs"):
         raise ModelError(
-            f"host {card.name!r} schedules by {card.kernel.scheduler!r}, which is not modelled; known: eevdf"
+            f"host {card.name!r} schedules by {card.kernel.scheduler!r}, which is not modelled; known: eevdf, cfs. "
+            'A copy of the card with kernel.scheduler = "cfs" has the scheduler of 2.6.23 stand in'
         )
 
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 import platform
-import re
 import warnings
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from msgspec import Meta
 
@@ -16,6 +15,7 @@ from virtsim.core.data import card_names, find_card, models_folder, user_folder
 from virtsim.core.errors import SpecError
 from virtsim.core.parameter import Parameter
 from virtsim.core.spec import Duration, Frequency, Size, Spec, load_toml
+from virtsim.platform.kernel import Kernel
 from virtsim.platform.primitives import PRIMITIVES
 from virtsim.workload.operations import Name
 
@@ -74,54 +74,6 @@ class Topology(Spec, frozen=True, kw_only=True):
     def _check(self) -> None:
         if self.cpus % self.threads_per_core or self.cpus_per_cache > self.cpus:
             raise SpecError("cpus", "CPUs come in whole cores, and a cache is not shared by more than there are")
-
-
-class Kernel(Spec, frozen=True, kw_only=True):
-    """The host's kernel and its scheduler's settings.
-
-    Parameters
-    ----------
-    version : str
-        As ``uname -r`` begins.
-    hz : int
-        Ticks a second.
-    scheduler : str
-        ``eevdf`` or ``cfs`` (the fair class), or ``o1`` and ``goodness`` for the kernels before.
-    base_slice : str or int, ns
-        EEVDF's slice.
-    latency, min_granularity, wakeup_granularity : str or int, ns
-        CFS's settings, scaled for the machine's CPUs.
-    bandwidth_slice : str or int, ns
-        What a CPU takes from a group's quota at a time.
-    preempt : str
-        Preemption model.
-    features : dict of str to bool
-        Scheduler features that differ from the version's defaults.
-    autogroup : bool
-        Whether sessions get groups of their own.
-    """
-
-    version: Text
-    hz: Annotated[int, Meta(ge=1, le=10_000)]
-    scheduler: Literal["eevdf", "cfs", "o1", "goodness"]
-    base_slice: Duration = Duration(700_000)
-    latency: Duration = Duration(6_000_000)
-    min_granularity: Duration = Duration(750_000)
-    wakeup_granularity: Duration = Duration(1_000_000)
-    bandwidth_slice: Duration = Duration(5_000_000)
-    preempt: Literal["none", "voluntary", "full", "lazy"] = "none"
-    features: dict[str, bool] = {}
-    autogroup: bool = False
-
-    @property
-    def numbers(self) -> tuple[int, ...]:
-        """The first two numbers of the version."""
-        return tuple(int(number) for number in re.findall(r"\d+", self.version)[:2])
-
-    @property
-    def tick_ns(self) -> int:
-        """Time between ticks, ns."""
-        return 10**9 // self.hz
 
 
 class ColdWakeup(Spec, frozen=True, kw_only=True):

@@ -5,8 +5,9 @@ plain integers, driven by :meth:`~virtsim.scheduling.heart.Heart.advance`. The L
 the kernel's own arithmetic, integer for integer.
 
 May import :mod:`virtsim.results` and below. Start reading at :mod:`virtsim.scheduling.heart` (the event
-loop and the CPUs); then :mod:`virtsim.scheduling.fair` (EEVDF), :mod:`virtsim.scheduling.bandwidth`
-(quota), :mod:`virtsim.scheduling.placement` and :mod:`virtsim.scheduling.balance` (several CPUs),
+loop and the CPUs); then :mod:`virtsim.scheduling.fair` (queues) with :mod:`virtsim.scheduling.eevdf` and
+:mod:`virtsim.scheduling.cfs`, :mod:`virtsim.scheduling.bandwidth` (quota),
+:mod:`virtsim.scheduling.placement` and :mod:`virtsim.scheduling.balance` (several CPUs),
 :mod:`virtsim.scheduling.program` (what tasks do).
 
 The modules with a ``.pxd`` file beside them are compiled at install where that is possible, from the same

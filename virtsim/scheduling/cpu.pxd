@@ -25,6 +25,8 @@ cdef class Cpu:
     cdef public bint resched
     cdef public bint resched_pending
     cdef public bint tick_armed
+    cdef public long long hrtick_ns
+    cdef public long long turn_ns
 
     cpdef bint is_idle(self) noexcept
     cpdef long long load(self) noexcept

@@ -28,6 +28,10 @@ class Cpu:
         Tasks of throttled groups that would have run.
     idle_ns : int, ns
         Time without a task, up to ``idle_since_ns`` if it is idle now.
+    hrtick_ns : int, ns
+        When the timer at the end of the running task's slice fires (feature ``HRTICK``); -1 while it is not set.
+    turn_ns : int, ns
+        When, in time that tasks ran, the running one's turn began; followed only for that timer.
     stolen_ns : int, ns
         Time taken by somebody outside while a task was running.
     """
@@ -40,6 +44,7 @@ class Cpu:
         "bit",
         "burst_at_ns",
         "current",
+        "hrtick_ns",
         "idle_ns",
         "idle_since_ns",
         "number",
@@ -51,6 +56,7 @@ class Cpu:
         "stolen_ns",
         "switches",
         "tick_armed",
+        "turn_ns",
         "version",
     )
 
@@ -68,6 +74,8 @@ class Cpu:
         self.resched_pending = False
         self.version = 0
         self.tick_armed = False
+        self.hrtick_ns = -1
+        self.turn_ns = 0
         self.idle_ns = 0
         self.stolen_ns = 0
         self.idle_since_ns = 0

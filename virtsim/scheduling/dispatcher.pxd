@@ -12,12 +12,13 @@ from virtsim.scheduling.placement cimport Placement
 from virtsim.scheduling.policy cimport Policy
 from virtsim.scheduling.task cimport Task
 
-cdef long long BURST_END, EXPIRE, PERIOD, RESCHEDULE, TICK, BLOCKED, RUNNABLE, RUNNING
+cdef long long BURST_END, EXPIRE, HRTICK, PERIOD, RESCHEDULE, TICK, BLOCKED, RUNNABLE, RUNNING, LEAST_HRTICK_NS
 
 
 cdef class Dispatcher(Classes):
     cdef readonly Placement placement
     cdef readonly Balancer balancer
+    cdef bint _ends_at_ticks, _wakeup_preemption, _next_buddy, _hrtick
     cdef public object on_switch
     cdef public object on_wakeup
     cdef Cold _cold
@@ -30,6 +31,11 @@ cdef class Dispatcher(Classes):
     cdef bint _tick_matters(self, Cpu cpu)
     @cython.locals(task=Task, policy=Policy)
     cdef void _tick(self, Cpu cpu)
+    @cython.locals(entity=Entity)
+    cdef void _end_turn(self, Cpu cpu, Task task)
+    @cython.locals(task=Task, left_ns=cython.longlong)
+    cdef bint _set_hrtick(self, Cpu cpu) except -1
+    cdef int _precise_tick(self, Cpu cpu) except -1
     @cython.locals(previous=Task, chosen=Task)
     cdef void _schedule(self, Cpu cpu)
     @cython.locals(common=FairQueue)
@@ -48,7 +54,7 @@ cdef class Dispatcher(Classes):
     cdef void _wake_by_policy(self, Task task, long long waker_cpu)
     cdef long long _drawn(self, tuple quantiles)
     @cython.locals(running=Task, mine=Entity, its=Entity)
-    cdef void _preempt(self, Cpu cpu, Task task)
+    cdef void _preempt(self, Cpu cpu, Task task, bint new=*)
     cdef int _reschedule_soon(self, Cpu cpu, long long delay_ns) except -1
     @cython.locals(task=Task)
     cpdef void steal(self, Cpu cpu, long long duration_ns)

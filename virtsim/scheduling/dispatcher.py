@@ -9,13 +9,16 @@ from virtsim.scheduling.balance import Balancer
 from virtsim.scheduling.classes import Classes
 from virtsim.scheduling.cold import Cold
 from virtsim.scheduling.cpu import Cpu
-from virtsim.scheduling.events import BURST_END, EXPIRE, PERIOD, RESCHEDULE, TICK
+from virtsim.scheduling.events import BURST_END, EXPIRE, HRTICK, PERIOD, RESCHEDULE, TICK
 from virtsim.scheduling.fair import Entity, FairQueue
 from virtsim.scheduling.group import Group
 from virtsim.scheduling.placement import Placement
 from virtsim.scheduling.policy import Policy
 from virtsim.scheduling.settings import Kernel, SchedulingCosts
 from virtsim.scheduling.task import BLOCKED, RUNNABLE, RUNNING, Task
+
+#: The timer at the end of slices is not set for less than this (``hrtick_start``), ns.
+LEAST_HRTICK_NS = 10_000
 
 
 class Dispatcher(Classes):
@@ -28,6 +31,10 @@ class Dispatcher(Classes):
         self._cold = Cold(costs.cold)
         self._timer_idle_ns = costs.timer_idle_ns
         self._latency_rng = SplitMix64(seed)
+        self._ends_at_ticks = kernel.scheduler == "cfs"
+        self._wakeup_preemption = kernel.has("WAKEUP_PREEMPTION")
+        self._next_buddy = kernel.has("NEXT_BUDDY")
+        self._hrtick = kernel.has("HRTICK")
         #: Called with (time_ns, cpu, previous, next) at every switch, and with (time_ns, cpu, task) at every wake-up.
         self.on_switch: Callable[[int, int, Task | None, Task | None], None] | None = None
         self.on_wakeup: Callable[[int, int, Task], None] | None = None
@@ -70,6 +77,8 @@ class Dispatcher(Classes):
         task.burst_ns += self._tick_cost_ns
         self._follow(task.queue)
         self._update_shares(task)
+        if self._ends_at_ticks and task.policy is None:
+            self._end_turn(cpu, task)
         if self.spread:
             self._balance(cpu)
         if task.policy is not None:
@@ -84,6 +93,37 @@ class Dispatcher(Classes):
         cpu.tick_armed = False
         self._arm_tick(cpu)
 
+    def _end_turn(self, cpu: Cpu, task: Task) -> None:
+        """Ask the queues, level by level, whether the running task's turn is over; not while a finer timer does."""
+        if cpu.hrtick_ns > self.now_ns:
+            return
+        entity: Entity | None = task
+        while entity is not None:
+            queue = entity.queue
+            assert queue is not None
+            if queue.queued > 1 and queue.turn_is_over(entity):
+                cpu.resched = True
+            entity = entity.parent
+
+    def _set_hrtick(self, cpu: Cpu) -> bool:
+        """Set the timer at the end of the running task's slice, if others wait; tells whether it is over already."""
+        task = cpu.current
+        if task is None or task.policy is not None or cpu.root.runnable < 2:
+            return False
+        assert task.queue is not None
+        left_ns = task.queue.turn_ns(task) - (cpu.account_ns - cpu.stolen_ns - cpu.turn_ns)
+        if left_ns < 0:
+            return True
+        cpu.hrtick_ns = self.now_ns + max(left_ns, LEAST_HRTICK_NS)
+        self.events.push(cpu.hrtick_ns, HRTICK, cpu, 0)
+        return False
+
+    def _precise_tick(self, cpu: Cpu) -> None:
+        """The running task's slice is over."""
+        if cpu.hrtick_ns == self.now_ns and cpu.current is not None:
+            self._account(cpu)
+            self._schedule(cpu)
+
     def _schedule(self, cpu: Cpu) -> None:
         """Decide who runs on a CPU now, switch if it is somebody else, and let them go on."""
         while True:
@@ -91,6 +131,7 @@ class Dispatcher(Classes):
             if previous is not None and cpu.account_ns < self.now_ns:
                 self._account(cpu)
             cpu.resched = False
+            cpu.hrtick_ns = -1
             if self.policies:
                 if previous is not None and previous.policy is not None:
                     self._give_back(previous)
@@ -107,6 +148,8 @@ class Dispatcher(Classes):
                 return
             if chosen.policy is not None:
                 self._arm_quantum(cpu, chosen)
+            elif self._hrtick:
+                self._set_hrtick(cpu)
             if cpu.burst_at_ns < self.now_ns:
                 self._follow_burst(cpu, chosen)
             if chosen.burst_ns > 0 or self.step(chosen):
@@ -140,6 +183,8 @@ class Dispatcher(Classes):
             cpu.idle_since_ns = self.now_ns
             self.idle_bits |= cpu.bit
         else:
+            if self._hrtick:
+                cpu.turn_ns = cpu.account_ns - cpu.stolen_ns
             self._take(chosen, common)
         if self.on_switch is not None:
             self.on_switch(self.now_ns, cpu.number, previous, chosen)
@@ -237,9 +282,13 @@ class Dispatcher(Classes):
             return quantiles[0]
         return quantiles[int(self._latency_rng.uniform() * len(quantiles))]
 
-    def _preempt(self, cpu: Cpu, task: Task) -> None:
+    def _preempt(self, cpu: Cpu, task: Task, new: bool = False) -> None:
         """Let a woken task preempt the running one if it is now the one that should run."""
         running = cpu.current
+        if self._hrtick and self._set_hrtick(cpu):
+            cpu.resched = True
+        if running is not None and self._next_buddy and not new and running.queue is not None:
+            running.queue.favour(task)
         if cpu.resched or running is None:
             return
         if task.policy is not None or running.policy is not None:
@@ -255,10 +304,9 @@ class Dispatcher(Classes):
         if running.idle_policy and not task.idle_policy:
             cpu.resched = True
             return
-        if task.batch or task.idle_policy:
+        if task.batch or task.idle_policy or not self._wakeup_preemption:
             return
-        shorter = mine.slice_ns < its.slice_ns and queue.eligible(mine)
-        if queue.pick(protect=not shorter) is mine:
+        if queue.preempts(mine, its):
             cpu.resched = True
 
     def _reschedule_soon(self, cpu: Cpu, delay_ns: int) -> None:
@@ -309,6 +357,9 @@ class Dispatcher(Classes):
         if source.current is not None:
             self._account(source)
         self._dequeue(task, asleep=False)
+        if self._hrtick and self._set_hrtick(source):
+            source.resched = True
+            self._reschedule_soon(source, 0)
         target = task.group.queues[cpu.number]
         average = task.load_average
         if average is not None and queue is not None and queue.load_average is not None:

@@ -1,21 +1,9 @@
-"""Earliest eligible virtual deadline first (EEVDF), as Linux has it since 6.6, on one run-queue of one CPU.
+"""What the fair class's queues have in common: who competes, and what may be asked of a queue.
 
 An :class:`Entity` is a task or a group on one CPU; a :class:`FairQueue` holds the entities that compete
-at one level. Virtual time runs at ``NICE_0 / weight`` of real time. With V the load-weighted mean of the
-virtual run times, an entity is *eligible* while its lag ``w (V - v)`` is not negative; among the eligible
-the one with the earliest virtual deadline ``v + slice * NICE_0 / w`` runs.
-
-Features that decide what is seen from outside, and how they are modelled:
-
-- *run to parity*: a picked entity is protected until ``vprot``, its deadline or the shortest slice on the queue;
-- *place lag*: an entity keeps its lag over sleep, inflated so that joining does not eat it up;
-- *delayed dequeue*: one that sleeps while it owes service stays queued until it is eligible again;
-- *relative deadline*: one that is moved or reweighted keeps the distance to its deadline.
-
-References
-----------
-I. Stoica, H. Abdel-Wahab, "Earliest Eligible Virtual Deadline First", TR-95-22, Old Dominion University, 1995.
-Linux ``kernel/sched/fair.c``, 6.18: ``place_entity``, ``update_entity_lag``, ``__pick_eevdf``, ``set_protect_slice``.
+at one level. Virtual time runs at ``NICE_0 / weight`` of real time. How the one that runs is chosen is a matter of the
+kernel: :class:`~virtsim.scheduling.eevdf.EevdfQueue` since 6.6, :class:`~virtsim.scheduling.cfs.CfsQueue` before.
+Groups, quotas and balancing are the same on both.
 """
 
 from __future__ import annotations
@@ -29,9 +17,6 @@ if TYPE_CHECKING:
     from virtsim.scheduling.cpu import Cpu
     from virtsim.scheduling.group import Group
 
-#: Queues longer than this keep what is not eligible apart, so that picks need not look at it.
-LONG_QUEUE = 32
-
 
 class Entity:
     """A competitor for CPU time on one queue: a task, or a group's part on one CPU.
@@ -41,7 +26,8 @@ class Entity:
     load : int
         Weight with ten extra bits; ``weight`` is the same scaled down.
     vruntime, deadline, vprot : int, ns
-        Virtual run time, virtual deadline, and the virtual time up to which it is protected.
+        Virtual run time, virtual deadline, and the virtual time up to which it is protected; the running one is
+        asked about again when it has reached one of the two.
     vlag : int, ns
         Virtual lag kept while it is not on the queue.
     slice_ns : int, ns
@@ -52,6 +38,12 @@ class Entity:
         Asleep, but kept on the queue until it is eligible.
     early : bool
         Waiting among those that were not eligible when they came.
+    idle_policy : bool
+        A task of ``SCHED_IDLE``.
+    frame : FairQueue or None
+        CFS: the queue in whose virtual time ``vruntime`` is; None while it is counted from the queue's minimum.
+    left_ns : int, ns
+        CFS: when it left the queue.
     arrival : int
         Which insertion into the queue it was: of those with the same deadline the first goes first.
     """
@@ -63,6 +55,9 @@ class Entity:
         "delayed",
         "early",
         "factor",
+        "frame",
+        "idle_policy",
+        "left_ns",
         "load",
         "on_queue",
         "owned",
@@ -88,6 +83,9 @@ class Entity:
         self.delayed = False
         self.early = False
         self.arrival = 0
+        self.idle_policy = False
+        self.frame: FairQueue | None = None
+        self.left_ns = 0
         self.relative_deadline = False
         #: The queue it competes on, its group's entity one level up, and the queue it stands for (groups only).
         self.queue: FairQueue | None = None
@@ -112,7 +110,7 @@ class Entity:
 
 
 class FairQueue:
-    """The entities of one group on one CPU, ordered by virtual deadline.
+    """The entities of one group on one CPU.
 
     Parameters
     ----------
@@ -120,57 +118,41 @@ class FairQueue:
         Where it is.
     group : Group
         Whose tasks and child groups it holds.
-    base_slice_ns, tick_ns : int, ns
-        The kernel's base slice (scaled by the number of CPUs) and tick.
+
+    Attributes
+    ----------
+    entities : list of Entity
+        Who waits; a kind of queue may keep some apart.
     """
 
     __slots__ = (
         "arrivals",
-        "base_slice_ns",
         "cpu",
         "current",
         "detached",
-        "early",
         "entities",
         "entity",
         "group",
         "load_average",
-        "longer_slices",
         "queued",
         "remaining_ns",
         "runnable",
-        "shortest_count",
-        "shortest_ns",
-        "sum_product",
-        "sum_weight",
         "throttled",
         "throttled_at_ns",
-        "tick_ns",
         "total_load",
     )
 
-    def __init__(self, cpu: Cpu, group: Group, base_slice_ns: int, tick_ns: int) -> None:
+    def __init__(self, cpu: Cpu, group: Group) -> None:
         self.cpu = cpu
         self.group = group
-        self.base_slice_ns = base_slice_ns
-        self.tick_ns = tick_ns
         #: The group's entity on the parent's queue; None for the root.
         self.entity: Entity | None = None
         self.current: Entity | None = None
-        #: Waiting entities by deadline, but on long queues those that came too early, latest first.
         self.entities: list[Entity] = []
-        self.early: list[Entity] = []
         self.arrivals = 0
-        #: Their shortest request, how many have it, and how many have each longer one.
-        self.shortest_ns = 0
-        self.shortest_count = 0
-        self.longer_slices: dict[int, int] = {}
         #: Entities on the queue, the running one included; runnable tasks below it.
         self.queued = 0
         self.runnable = 0
-        #: Sums over the waiting entities of weight * vruntime, and of weight.
-        self.sum_product = 0
-        self.sum_weight = 0
         #: Sum of entity loads on the queue.
         self.total_load = 0
         #: Bandwidth: local runtime, whether the group is throttled here, and whether its entity has left for that.
@@ -181,283 +163,68 @@ class FairQueue:
         #: Decayed average of ``total_load``, where shares are distributed over CPUs.
         self.load_average: LoadAverage | None = None
 
-    # -- the mean of virtual run times ------------------------------------------------------------------
-
-    def mean(self) -> int:
-        """V, the weighted mean virtual run time of all entities, rounded down; an empty queue begins at 0 again."""
-        product, weight = self.sum_product, self.sum_weight
-        current = self.current
-        if current is not None and current.on_queue:
-            product += current.vruntime * current.weight
-            weight += current.weight
-        return product // weight if weight else 0
-
-    def eligible(self, entity: Entity) -> bool:
-        """Whether the entity's lag is not negative; no division, no rounding."""
-        product, weight = self.sum_product, self.sum_weight
-        current = self.current
-        if current is not None and current.on_queue:
-            product += current.vruntime * current.weight
-            weight += current.weight
-        return product >= entity.vruntime * weight
-
-    # -- order --------------------------------------------------------------------------------------------
-
-    def insert(self, entity: Entity) -> None:
-        """Put an entity among the waiting ones, behind those with the same deadline."""
-        self.arrivals += 1
-        entity.arrival = self.arrivals
-        self.sum_product += entity.vruntime * entity.weight
-        self.sum_weight += entity.weight
-        if entity.slice_ns == self.shortest_ns and self.shortest_count:
-            self.shortest_count += 1
-        else:
-            self._count_slice(entity.slice_ns)
-        if len(self.entities) > LONG_QUEUE and not self.eligible(entity):
-            entity.early = True
-            self.early.insert(_place_by_vruntime(self.early, entity), entity)
-        else:
-            self.entities.insert(_place_by_deadline(self.entities, entity), entity)
-
-    def remove(self, entity: Entity) -> None:
-        """Take an entity from among the waiting ones."""
-        self.sum_product -= entity.vruntime * entity.weight
-        self.sum_weight -= entity.weight
-        if entity.slice_ns == self.shortest_ns and self.shortest_count > 1:
-            self.shortest_count -= 1
-        else:
-            self._forget_slice(entity.slice_ns)
-        if entity.early:
-            entity.early = False
-            del self.early[_place_by_vruntime(self.early, entity)]
-        else:
-            del self.entities[_place_by_deadline(self.entities, entity)]
-
-    def _admit(self) -> None:
-        """Those that came too early and have become eligible wait by deadline from now on."""
-        while self.early:
-            entity = self.early[-1]
-            if not self.eligible(entity):
-                return
-            self.early.pop()
-            entity.early = False
-            self.entities.insert(_place_by_deadline(self.entities, entity), entity)
-
     def waiting(self) -> list[Entity]:
         """All waiting entities."""
-        return self.entities + self.early
+        return self.entities
 
-    def shortest_slice_ns(self) -> int:
-        """The shortest request on the queue."""
-        current = self.current
-        if current is None or not current.on_queue:
-            return self.shortest_ns if self.shortest_count else self.base_slice_ns
-        if self.shortest_count and self.shortest_ns < current.slice_ns:
-            return self.shortest_ns
-        return current.slice_ns
-
-    def _count_slice(self, slice_ns: int) -> None:
-        if self.shortest_count == 0:
-            self.shortest_ns = slice_ns
-        elif slice_ns > self.shortest_ns:
-            self.longer_slices[slice_ns] = self.longer_slices.get(slice_ns, 0) + 1
-            return
-        elif slice_ns < self.shortest_ns:
-            self.longer_slices[self.shortest_ns] = self.shortest_count
-            self.shortest_ns, self.shortest_count = slice_ns, 0
-        self.shortest_count += 1
-
-    def _forget_slice(self, slice_ns: int) -> None:
-        longer = self.longer_slices
-        if slice_ns != self.shortest_ns:
-            longer[slice_ns] -= 1
-            if longer[slice_ns] == 0:
-                del longer[slice_ns]
-            return
-        self.shortest_count -= 1
-        if self.shortest_count == 0 and longer:
-            self.shortest_ns = min(longer)
-            self.shortest_count = longer.pop(self.shortest_ns)
-
-    # -- lag, placement, deadline -------------------------------------------------------------------------
-
-    def keep_lag(self, entity: Entity) -> None:
-        """Note the virtual lag, bounded by two slices or a tick, whichever is longer."""
-        limit = 2 * entity.slice_ns
-        if limit < self.tick_ns:
-            limit = self.tick_ns
-        limit = (limit * entity.factor) >> entity.shift
-        lag = self.mean() - entity.vruntime
-        if lag > limit:
-            lag = limit
-        elif lag < -limit:
-            lag = -limit
-        entity.vlag = lag
-
-    def place(self, entity: Entity, initial: bool = False) -> None:
-        """Give a joining entity its virtual run time and deadline."""
-        if not entity.custom_slice:
-            entity.slice_ns = self.base_slice_ns
-        product, weight = self.sum_product, self.sum_weight
-        current = self.current
-        if current is not None and current.on_queue:
-            product += current.vruntime * current.weight
-            weight += current.weight
-        entity.vruntime = product // weight if weight else 0
-        if entity.vlag and self.queued:
-            entity.vruntime -= _proportion(entity.vlag, weight + entity.weight, weight or 1)
-        if entity.relative_deadline:
-            entity.deadline += entity.vruntime
-            entity.relative_deadline = False
-            return
-        request = entity.virtual(entity.slice_ns)
-        entity.deadline = entity.vruntime + (request // 2 if initial else request)
-
-    def renew_deadline(self, entity: Entity) -> bool:
-        """Give an entity that has used its request a new one; tells whether it did."""
-        if entity.vruntime < entity.deadline:
-            return False
-        if not entity.custom_slice:
-            entity.slice_ns = self.base_slice_ns
-        entity.deadline = entity.vruntime + entity.virtual(entity.slice_ns)
-        return True
-
-    # -- joining and leaving --------------------------------------------------------------------------------
+    def insert(self, entity: Entity) -> None:
+        """Put an entity among the waiting ones."""
+        raise NotImplementedError
 
     def join(self, entity: Entity, initial: bool = False) -> None:
-        """Put an entity on the queue that was not on it.
+        """Put an entity on the queue that was not on it; ``initial`` if it is a new task.
 
         It may still be the running one there: a group whose last task has just blocked is joined by another.
         """
-        self.place(entity, initial)
-        if entity is not self.current:
-            self.insert(entity)
-        self.total_load += entity.load
-        self.queued += 1
-        entity.on_queue = True
+        raise NotImplementedError
 
     def leave(self, entity: Entity, asleep: bool) -> None:
-        """Take an entity off the queue; its lag is kept, and its relative deadline unless it sleeps."""
-        self.keep_lag(entity)
-        if entity is not self.current:
-            self.remove(entity)
-        if not asleep:
-            entity.deadline -= entity.vruntime
-            entity.relative_deadline = True
-        entity.on_queue = False
-        self.total_load -= entity.load
-        self.queued -= 1
-
-    def settle_delayed(self, entity: Entity) -> None:
-        """An entity that slept on the queue is eligible again: now it leaves, and owes nothing more."""
-        self.leave(entity, asleep=True)
-        entity.delayed = False
-        entity.vlag = min(entity.vlag, 0)
-
-    def rejoin_delayed(self, entity: Entity) -> None:
-        """An entity wakes while its dequeue is delayed; credit it has gathered asleep is dropped."""
-        self.keep_lag(entity)
-        if entity.vlag > 0:
-            self.queued -= 1
-            if entity is not self.current:
-                self.remove(entity)
-            entity.vlag = 0
-            self.place(entity)
-            if entity is not self.current:
-                self.insert(entity)
-            self.queued += 1
-        entity.delayed = False
-
-    def reweight(self, entity: Entity, load: int) -> None:
-        """Change an entity's weight so that its lag and the distance to its deadline stay the same in real time."""
-        if not entity.on_queue:
-            entity.vlag = _proportion(entity.vlag, entity.load, load)
-            entity.set_load(load)
-            return
-        running = entity is self.current
-        self.keep_lag(entity)
-        self.queued -= 1
-        if not running:
-            self.remove(entity)
-        entity.deadline -= entity.vruntime
-        self.total_load += load - entity.load
-        entity.vlag = _proportion(entity.vlag, entity.load, load)
-        entity.deadline = _proportion(entity.deadline, entity.load, load)
-        entity.relative_deadline = True
-        entity.set_load(load)
-        self.place(entity)
-        if not running:
-            self.insert(entity)
-        self.queued += 1
-
-    # -- running --------------------------------------------------------------------------------------------
+        """Take an entity off the queue: to sleep, or to be moved."""
+        raise NotImplementedError
 
     def take(self, entity: Entity) -> None:
-        """Make an entity the running one and protect its first slice."""
-        if entity.on_queue:
-            self.remove(entity)
-        self.current = entity
-        entity.vprot = entity.deadline
-        if self.shortest_count and self.shortest_ns < entity.slice_ns:
-            vprot = entity.vruntime + entity.virtual(self.shortest_ns)
-            if vprot < entity.vprot:
-                entity.vprot = vprot
+        """Make an entity the running one; its turn begins."""
+        raise NotImplementedError
 
     def pick(self, protect: bool = True) -> Entity | None:
-        """The eligible entity with the earliest deadline; the running one while it is protected."""
-        current = self.current
-        if self.early:
-            self._admit()
-        if self.queued == 1:
-            if current is not None and current.on_queue:
-                return current
-            return self.entities[0] if self.entities else None
-        product, weight = self.sum_product, self.sum_weight
-        if current is not None:
-            if current.on_queue:
-                product += current.vruntime * current.weight
-                weight += current.weight
-                if product < current.vruntime * weight:
-                    current = None
-                elif protect and current.vruntime < current.vprot:
-                    return current
-            else:
-                current = None
-        for entity in self.entities:
-            if product >= entity.vruntime * weight:
-                return entity if current is None or current.deadline >= entity.deadline else current
-        return current
+        """Who should run; the running one while it is protected."""
+        raise NotImplementedError
 
+    def preempts(self, woken: Entity, running: Entity) -> bool:
+        """Whether one that has joined should run at once."""
+        raise NotImplementedError
 
-def _proportion(value: int, part: int, whole: int) -> int:
-    """``value * part / whole``, rounded towards zero as C does; ``part`` and ``whole`` are positive."""
-    product = value * part
-    return product // whole if product >= 0 else -(-product // whole)
+    def renew_deadline(self, entity: Entity) -> bool:
+        """The running entity has reached its deadline: give it a new one; tells whether it needed one."""
+        return False
 
+    def turn_is_over(self, entity: Entity) -> bool:
+        """Whether others should be looked at now, at a tick; asked only where queues decide that at ticks."""
+        raise NotImplementedError
 
-def _place_by_deadline(entities: list[Entity], entity: Entity) -> int:
-    """How many entities have an earlier deadline, or the same and came before."""
-    deadline = entity.deadline
-    low, high = 0, len(entities)
-    while low < high:
-        middle = (low + high) >> 1
-        other = entities[middle]
-        if other.deadline < deadline or (other.deadline == deadline and other.arrival < entity.arrival):
-            low = middle + 1
-        else:
-            high = middle
-    return low
+    def turn_ns(self, entity: Entity) -> int:
+        """How long the running entity may run on end."""
+        raise NotImplementedError
 
+    def reweight(self, entity: Entity, load: int) -> None:
+        """Change an entity's weight."""
+        raise NotImplementedError
 
-def _place_by_vruntime(entities: list[Entity], entity: Entity) -> int:
-    """How many entities have a later virtual run time, or the same and came afterwards."""
-    vruntime = entity.vruntime
-    low, high = 0, len(entities)
-    while low < high:
-        middle = (low + high) >> 1
-        other = entities[middle]
-        if other.vruntime > vruntime or (other.vruntime == vruntime and other.arrival > entity.arrival):
-            low = middle + 1
-        else:
-            high = middle
-    return low
+    def shortest_slice_ns(self) -> int:
+        """The shortest request on the queue, which is its group's request one level up."""
+        return 0
+
+    def eligible(self, entity: Entity) -> bool:
+        """Whether the entity's lag is not negative; one that goes to sleep and is not may have to stay."""
+        return True
+
+    def settle_delayed(self, entity: Entity) -> None:
+        """An entity that slept on the queue is eligible again: now it leaves."""
+        raise NotImplementedError
+
+    def rejoin_delayed(self, entity: Entity) -> None:
+        """An entity wakes that slept on the queue."""
+        raise NotImplementedError
+
+    def favour(self, woken: Entity) -> None:
+        """Prefer a woken entity at the next pick (feature ``NEXT_BUDDY``); asked of the running task's queue."""

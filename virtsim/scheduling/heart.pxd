@@ -9,13 +9,15 @@ from virtsim.scheduling.group cimport Group
 from virtsim.scheduling.interpreter cimport Interpreter
 from virtsim.scheduling.task cimport Task
 
-cdef long long BURST_END, CALL, EXPIRE, PERIOD, RESCHEDULE, SLACK, START, STEAL, TICK, TIMER, BLOCKED
+cdef long long BURST_END, CALL, EXPIRE, HRTICK, PERIOD, RESCHEDULE, SLACK, START, STEAL, TICK, TIMER, BLOCKED
 
 
 cdef class Heart(Interpreter):
     cdef public list tasks
     cdef public Group root
     cdef SplitMix64 _steal_rng
+
+    cdef FairQueue _make_queue(self, Cpu cpu, Group group)
 
     @cython.locals(events=EventQueue, cpu=Cpu)
     cpdef void advance(self, long long to_ns)

@@ -17,8 +17,12 @@ from typing import Any
 
 from virtsim.core.streams import SplitMix64
 from virtsim.scheduling.bandwidth import Bandwidth
+from virtsim.scheduling.cfs import CfsQueue
 from virtsim.scheduling.cpu import Cpu
-from virtsim.scheduling.events import BURST_END, CALL, EXPIRE, PERIOD, RESCHEDULE, SLACK, START, STEAL, TICK, TIMER
+from virtsim.scheduling.eevdf import EevdfQueue
+from virtsim.scheduling.events import (
+    BURST_END, CALL, EXPIRE, HRTICK, PERIOD, RESCHEDULE, SLACK, START, STEAL, TICK, TIMER,
+)  # fmt: skip
 from virtsim.scheduling.fair import Entity, FairQueue
 from virtsim.scheduling.group import Group
 from virtsim.scheduling.interpreter import Interpreter
@@ -71,7 +75,7 @@ class Heart(Interpreter):
         group = Group(name, parent, load, cpus, bandwidth)
         kernel = self.kernel
         for cpu in self.cpus:
-            queue = FairQueue(cpu, group, kernel.base_slice_ns, kernel.tick_ns)
+            queue = self._make_queue(cpu, group)
             group.queues.append(queue)
             if parent is None:
                 cpu.root = queue
@@ -86,6 +90,12 @@ class Heart(Interpreter):
             group.entities.append(entity)
         self.groups.append(group)
         return group
+
+    def _make_queue(self, cpu: Cpu, group: Group) -> FairQueue:
+        """A queue of the kernel's fair class."""
+        if self.kernel.scheduler == "cfs":
+            return CfsQueue(cpu, group, self.kernel, self.costs.switch_ns)
+        return EevdfQueue(cpu, group, self.kernel)
 
     def add_semaphore(self, count: int = 0, wake_at: int = 1) -> int:
         """Make a counting semaphore (a futex channel, a pipe's messages, or its free space).
@@ -174,6 +184,8 @@ class Heart(Interpreter):
             if version == cpu.quantum:
                 cpu.resched = True
                 self._schedule(cpu)
+        elif kind == HRTICK:
+            self._precise_tick(subject)
         else:
             subject()
 

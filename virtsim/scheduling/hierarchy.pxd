@@ -17,6 +17,7 @@ cdef class Hierarchy:
     cdef public object kernel
     cdef public object costs
     cdef readonly long long tick_ns
+    cdef bint _delays
     cdef long long _switch_ns, _tick_cost_ns, _wake_ns, _preempt_remote_ns
     cdef public long long tick_phase_ns
     cdef public list cpus

@@ -43,6 +43,7 @@ class Hierarchy:
         self._tick_cost_ns = costs.tick_ns
         self._wake_ns = costs.wake_ns
         self._preempt_remote_ns = costs.preempt_remote_ns
+        self._delays = kernel.has("DELAY_DEQUEUE")
         self.cpus = [Cpu(number) for number in range(cpus)]
         self.idle_bits = (1 << cpus) - 1
         self.groups: list[Group] = []
@@ -215,7 +216,7 @@ class Hierarchy:
             assert queue is not None
             queue.runnable -= 1
             if leaving:
-                if asleep and delay and not queue.eligible(entity):
+                if asleep and delay and self._delays and not queue.eligible(entity):
                     entity.delayed = True
                     leaving = False
                 else:

@@ -191,7 +191,7 @@ class Interpreter(Dispatcher):
         if cpu.current is None:
             self._reschedule_soon(cpu, 0)
         else:
-            self._preempt(cpu, task)
+            self._preempt(cpu, task, new=True)
             if cpu.resched:
                 self._reschedule_soon(cpu, 0)
             self._arm_tick(cpu)

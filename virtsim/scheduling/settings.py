@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from virtsim.scheduling.features import default_features
+
 
 @dataclass(frozen=True)
 class SchedulingCosts:
@@ -97,17 +99,46 @@ class Kernel:
     tick_ns : int
         One over HZ.
     base_slice_ns : int
-        Default request of the fair class, scaled by the number of CPUs already.
+        Default request of EEVDF, scaled by the number of CPUs already.
     bandwidth_slice_ns : int
         ``sched_cfs_bandwidth_slice_us``.
     migration_cost_ns : int
         A task that ran less than this ago is cache-hot (``sched_migration_cost_ns``).
-    throttles_tasks : bool
-        Whether a quota that is used up parks tasks one by one, as since 6.18, not the group as a whole.
+    scheduler : str
+        The fair class: ``"eevdf"``, or ``"cfs"`` as before 6.6.
+    version : (int, int)
+        Of the kernel; it decides what no switch decides.
+    features : frozenset of str
+        The switches that are on; those of the version as it is released if absent.
+    least_slice_ns : int
+        EEVDF's base slice without scaling: who runs keeps the CPU this long where ``RUN_TO_PARITY`` is off (6.17).
+    latency_ns, min_granularity_ns, wakeup_granularity_ns : int
+        CFS's tunables, scaled by the number of CPUs already.
     """
 
     tick_ns: int = 4_000_000
     base_slice_ns: int = 1_400_000
     bandwidth_slice_ns: int = 5_000_000
     migration_cost_ns: int = 500_000
-    throttles_tasks: bool = True
+    scheduler: str = "eevdf"
+    version: tuple[int, int] = (6, 18)
+    features: frozenset[str] | None = None
+    least_slice_ns: int = 700_000
+    latency_ns: int = 6_000_000
+    min_granularity_ns: int = 750_000
+    wakeup_granularity_ns: int = 1_000_000
+
+    def has(self, feature: str) -> bool:
+        """Whether a switch is on."""
+        on = default_features(self.scheduler, self.version) if self.features is None else self.features
+        return feature in on
+
+    @property
+    def throttles_tasks(self) -> bool:
+        """Whether a quota that is used up parks tasks one by one, as since 6.18, not the group as a whole."""
+        return self.version >= (6, 18)
+
+    @property
+    def custom_slices(self) -> bool:
+        """Whether tasks may ask for slices of their own (``sched_setattr``, since 6.12)."""
+        return self.scheduler == "eevdf" and self.version >= (6, 12)

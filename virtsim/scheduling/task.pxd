@@ -14,7 +14,6 @@ cdef class Task(Entity):
     cdef public object cpu_bits
     cdef public long long slack_ns
     cdef public bint batch
-    cdef public bint idle_policy
     # A Policy, which cannot be named here: its file needs this one first.
     cdef public object policy
     cdef public object policy_data

@@ -57,7 +57,6 @@ class Task(Entity):
         "cpus",
         "end_ns",
         "group",
-        "idle_policy",
         "involuntary",
         "last_ran_ns",
         "load_average",

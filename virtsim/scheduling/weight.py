@@ -53,6 +53,13 @@ def scaling(load: int) -> tuple[int, int]:
     return factor >> high, 32 - high
 
 
+def part_of(value: int, weight: int, load: int) -> int:
+    """``value * weight / load``, where ``load`` is a sum of entity loads, as the kernel rounds it (down)."""
+    factor = weight * (_INVERSE_ONE // scale_down(load))
+    high = (factor >> 32).bit_length()
+    return (value * (factor >> high)) >> (32 - high)
+
+
 def virtual(delta_ns: int, load: int) -> int:
     """``delta_ns * NICE_0 / weight`` as the kernel rounds it."""
     factor, shift = scaling(load)
