@@ -14,7 +14,7 @@ from tests.scheduling.test_laws import Plan, build
 from tests.scheduling.test_policies import MADE
 from virtsim.scheduling.bandwidth import Bandwidth
 from virtsim.scheduling.program import Code, Program, Sampler
-from virtsim.scheduling.settings import SchedulingCosts
+from virtsim.scheduling.settings import Kernel, SchedulingCosts
 from virtsim.scheduling.weight import group_load, nice_load
 from virtsim.workload.draw import Draw
 
@@ -54,11 +54,12 @@ class Case:
     span_ns: int
     #: Two of three tasks have it; none if empty.
     policy: str = ""
+    kernel: Kernel | None = None
 
 
 def happenings(case: Case) -> list[object]:
     """Event streams and records of a case."""
-    heart = build(case.cpus, case.plans, case.quota, COSTS if case.costs else None)
+    heart = build(case.cpus, case.plans, case.quota, COSTS if case.costs else None, case.kernel)
     seen: list[object] = []
     heart.on_switch = lambda time, cpu, old, new: seen.append((time, cpu, old and old.name, new and new.name))
     heart.on_wakeup = lambda time, cpu, task: seen.append((time, cpu, task.name))

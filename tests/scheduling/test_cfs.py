@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
 from tests.scheduling.conftest import MS, add, hog, job
@@ -46,15 +48,15 @@ def test_two_hogs_take_turns_of_the_first_tick_behind_half_the_latency(switches,
 def test_a_turn_begins_when_the_switch_is_done_so_that_whole_ticks_are_not_enough(switches):
     """A slice of 12 ms is three ticks less a switch too short at the third tick, and over at the fourth."""
     seen = hogs(switches, kernel((6, 1), **EIGHT_CPUS), 2, 200 * MS, costs=SchedulingCosts(switch_ns=2000))
-    assert {b[0] - a[0] for a, b in zip(seen[2:], seen[3:])} == {16.0}
+    assert {b[0] - a[0] for a, b in pairwise(seen[2:])} == {16.0}
 
 
 def test_three_hogs_get_a_third_of_the_latency_each(switches):
     """2 ms, at 1000 Hz; they begin in the order of their start debits: 6, 3 and 2 ms; ties go to who waits."""
     seen = hogs(switches, kernel((6, 1), tick_ns=MS, **ONE_CPU), 3, 600 * MS)
-    lengths = {round(b[0] - a[0], 6) for a, b in zip(seen[3:], seen[4:])}
+    lengths = {round(b[0] - a[0], 6) for a, b in pairwise(seen[3:])}
     assert lengths == {2.0}
-    assert len(set(name for _, name in seen[3:6])) == 3
+    assert len({name for _, name in seen[3:6]}) == 3
 
 
 @pytest.mark.parametrize(("version", "turn_ms"), [((5, 4), 0.75), ((6, 1), 1.0)])
@@ -62,14 +64,14 @@ def test_ten_hogs_get_the_minimum_granularity(switches, version, turn_ms):
     """More than eight: the period grows to 10 * 0.75 ms. A tenth is 749,999 ns, over at the third tick of 0.25 ms;
     since 5.13 it is not less than the granularity, which the third tick does not exceed."""
     seen = hogs(switches, kernel(version, tick_ns=250_000, **ONE_CPU), 10, 150 * MS)
-    assert {round(b[0] - a[0], 6) for a, b in zip(seen[20:], seen[21:])} == {turn_ms}
+    assert {round(b[0] - a[0], 6) for a, b in pairwise(seen[20:])} == {turn_ms}
 
 
 def test_weights_2_to_1_share_the_latency_4_ms_to_2(switches):
     """At 1000 Hz: 6 ms as 3,999,999 and 1,999,999 ns, each over at the next tick."""
     seen = hogs(switches, kernel((6, 1), tick_ns=MS, **ONE_CPU), 2, 300 * MS, loads=[2 * NICE_0_LOAD, NICE_0_LOAD])
     late = seen[4:]
-    lengths = {(name, round(b - a, 6)) for (a, name), (b, _) in zip(late, late[1:])}
+    lengths = {(name, round(b - a, 6)) for (a, name), (b, _) in pairwise(late)}
     assert lengths == {("a", 4.0), ("b", 2.0)}
 
 
@@ -110,25 +112,24 @@ def test_a_woken_task_is_placed_half_a_latency_before_the_minimum():
 
 
 def test_a_task_that_moves_keeps_its_distance_to_the_minimum():
-    """Three hogs on two CPUs, of which one may move: it does so at ticks, while it waits."""
+    """A CPU that goes idle when its job sleeps pulls the task that waits on the other."""
     heart = Heart(2, kernel((6, 1)))
     add(heart, "a", hog(), cpus={0})
-    add(heart, "b", hog(), cpus={1}, load=nice_load(-3))
+    add(heart, "b", job(30 * MS, 100 * MS), cpus={1}, load=nice_load(5), slack_ns=0)
     free = add(heart, "f", hog(), cpus={0, 1}, start=1 * MS)
-    moves = 0
-    for tick in range(1, 500):
-        heart.advance(tick * 4 * MS - 1)
+    pulled = 0
+    for step in range(1, 4000):
+        heart.advance(step * MS // 4 - 1)
         source, waited = heart.root.queues[free.cpu], free.waiting
         source.follow_minimum()
         distance = free.vruntime - source.min_vruntime
-        heart.advance(tick * 4 * MS)
+        heart.advance(step * MS // 4)
         target = heart.root.queues[free.cpu]
-        if target is source or not waited:
-            continue
-        moves += 1
-        assert abs(target.min_vruntime - source.min_vruntime) > MS
-        assert abs(free.vruntime - target.min_vruntime - distance) <= 2, "of the last nanosecond before"
-    assert moves > 3
+        if target is not source and waited:
+            pulled += 1
+            assert abs(target.min_vruntime - source.min_vruntime) > MS
+            assert abs(free.vruntime - target.min_vruntime - distance) <= 2, "of the last nanosecond before"
+    assert pulled
 
 
 def test_virtual_time_never_goes_back():

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 import virtsim.scheduling
 from tests.scheduling.conftest import MS
 from tests.scheduling.streams import PAIRS, Case, happenings
-from tests.scheduling.test_laws import Plan, plans
+from tests.scheduling.test_laws import KERNELS, Plan, plans
 from tests.scheduling.test_policies import MADE
 from virtsim.core import variant
 from virtsim.scheduling.events import BURST_END, CALL, TICK, TIMER, EventQueue
@@ -60,6 +60,7 @@ def cases(policies: tuple[str, ...] = ("",)) -> st.SearchStrategy[Case]:
             weight=st.integers(1, 1000),
             span_ns=st.just(200 * MS),
             policy=st.sampled_from(policies),
+            kernel=st.sampled_from(KERNELS),
         )
     )
 

@@ -21,7 +21,17 @@ from virtsim.scheduling.cfs import CfsQueue
 from virtsim.scheduling.cpu import Cpu
 from virtsim.scheduling.eevdf import EevdfQueue
 from virtsim.scheduling.events import (
-    BURST_END, CALL, EXPIRE, HRTICK, PERIOD, RESCHEDULE, SLACK, START, STEAL, TICK, TIMER,
+    BURST_END,
+    CALL,
+    EXPIRE,
+    HRTICK,
+    PERIOD,
+    RESCHEDULE,
+    SLACK,
+    START,
+    STEAL,
+    TICK,
+    TIMER,
 )  # fmt: skip
 from virtsim.scheduling.fair import Entity, FairQueue
 from virtsim.scheduling.group import Group
