@@ -35,8 +35,8 @@ EEVDF: dict[str, Version] = {
     "DELAY_DEQUEUE": (6, 12),
     "DELAY_ZERO": (6, 12),
 }
-#: Switches that are off in all of them unless somebody turns them on.
-OFF = {"cfs": ("HRTICK", "NEXT_BUDDY"), "eevdf": ("HRTICK",)}
+#: Off in all of them unless somebody turns them on; the last is an option of the build, not a switch.
+OFF = {"cfs": ("HRTICK", "NEXT_BUDDY", "RT_GROUP_SCHED"), "eevdf": ("HRTICK", "RT_GROUP_SCHED")}
 _ON = {"cfs": CFS, "eevdf": EEVDF}
 
 
