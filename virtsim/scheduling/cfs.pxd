@@ -44,6 +44,7 @@ cdef class CfsQueue(FairQueue):
     cdef int _ahead(self, Entity entity, Entity other) except -2
     cdef bint preempts(self, Entity woken, Entity running) except -1
     cdef int favour(self, Entity woken) except -1
+    cpdef void put_first(self, Entity entity)
     @cython.locals(part=Entity, queue=CfsQueue)
     cdef int _mark_next(self, Entity entity) except -1
     @cython.locals(part=Entity, queue=CfsQueue)

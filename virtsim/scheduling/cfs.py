@@ -282,6 +282,10 @@ class CfsQueue(FairQueue):
         if self.queued >= self.crowd:
             self._mark_next(woken)
 
+    def put_first(self, entity: Entity) -> None:
+        """Make a waiting entity the next buddy, as ``yield_to`` does."""
+        self._mark_next(entity)
+
     def _mark_next(self, entity: Entity) -> None:
         """Prefer an entity, and its groups' entities above it, at the next pick."""
         part: Entity | None = entity

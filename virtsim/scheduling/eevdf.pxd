@@ -26,6 +26,8 @@ cdef class EevdfQueue(FairQueue):
     cpdef bint eligible(self, Entity entity) noexcept
     cdef int insert(self, Entity entity) except -1
     cpdef void remove(self, Entity entity)
+    @cython.locals(first=Entity, first_ns=cython.longlong)
+    cpdef void put_first(self, Entity entity)
     @cython.locals(entity=Entity)
     cdef void _admit(self)
     cpdef list waiting(self)

@@ -346,6 +346,17 @@ class EevdfQueue(FairQueue):
         shorter = self.short_preempts and woken.slice_ns < running.slice_ns and self.eligible(woken)
         return self.pick(not shorter) is woken
 
+    def put_first(self, entity: Entity) -> None:
+        """Give a waiting entity the earliest deadline."""
+        if not self.entities:
+            return
+        first = self.entities[0]
+        first_ns = first.deadline
+        if first_ns < entity.deadline:
+            self.remove(entity)
+            entity.deadline = first_ns - 1
+            self.insert(entity)
+
     def turn_ns(self, entity: Entity) -> int:
         """How long the running entity may run on end: its request."""
         return entity.slice_ns

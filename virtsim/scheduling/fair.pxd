@@ -70,3 +70,4 @@ cdef class FairQueue:
     cpdef void settle_delayed(self, Entity entity)
     cpdef void rejoin_delayed(self, Entity entity)
     cdef int favour(self, Entity woken) except -1
+    cpdef void put_first(self, Entity entity)

@@ -228,3 +228,7 @@ class FairQueue:
 
     def favour(self, woken: Entity) -> None:
         """Prefer a woken entity at the next pick (feature ``NEXT_BUDDY``); asked of the running task's queue."""
+
+    def put_first(self, entity: Entity) -> None:
+        """Have a waiting entity run before the others: somebody yields to it."""
+        raise NotImplementedError

@@ -783,12 +783,8 @@ class Storey(Heart):
             mine, its = _siblings(other, running)
         queue = mine.queue
         assert queue is not None
-        if mine is not its and mine.on_queue and queue.entities and queue.current is not mine:
-            first_ns = queue.entities[0].deadline
-            if first_ns < mine.deadline:
-                queue.remove(mine)
-                mine.deadline = first_ns - 1
-                queue.insert(mine)
+        if mine is not its and mine.on_queue and queue.current is not mine:
+            queue.put_first(mine)
             its.vprot = its.vruntime
         target.resched = True
         self._reschedule_soon(target, 0)
