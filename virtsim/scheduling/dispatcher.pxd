@@ -53,7 +53,7 @@ cdef class Dispatcher(Classes):
     @cython.locals(policy=Policy)
     cdef void _wake_by_policy(self, Task task, long long waker_cpu)
     cdef long long _drawn(self, tuple quantiles)
-    @cython.locals(running=Task, mine=Entity, its=Entity)
+    @cython.locals(running=Task, mine=Entity, its=Entity, common=FairQueue)
     cdef void _preempt(self, Cpu cpu, Task task, bint new=*)
     cdef int _reschedule_soon(self, Cpu cpu, long long delay_ns) except -1
     @cython.locals(task=Task)
@@ -73,6 +73,6 @@ cdef class Dispatcher(Classes):
 
 
 @cython.locals(mine=Entity, its=Entity)
-cdef FairQueue _meeting(Task task, Task other)
-@cython.locals(mine=Entity, its=Entity)
-cpdef tuple _siblings(Task task, Task other)
+cpdef FairQueue _meeting(Task task, Task other)
+@cython.locals(entity=Entity)
+cpdef Entity _entity_on(Task task, FairQueue queue)

@@ -297,7 +297,9 @@ class Dispatcher(Classes):
         mine: Entity = task
         its: Entity = running
         if task.queue is not running.queue:
-            mine, its = _siblings(task, running)
+            common = _meeting(task, running)
+            assert common is not None
+            mine, its = _entity_on(task, common), _entity_on(running, common)
         queue = mine.queue
         if queue is None or not mine.on_queue or queue is not its.queue:
             return
@@ -421,14 +423,10 @@ def _meeting(task: Task, other: Task) -> FairQueue | None:
     return None
 
 
-def _siblings(task: Task, other: Task) -> tuple[Entity, Entity]:
-    """The ancestors of two tasks that compete on one queue."""
-    mine: Entity | None = task
-    while mine is not None:
-        its: Entity | None = other
-        while its is not None:
-            if its.queue is mine.queue:
-                return mine, its
-            its = its.parent
-        mine = mine.parent
-    raise AssertionError("all chains end at a CPU's root, and the tasks are on one CPU")
+def _entity_on(task: Task, queue: FairQueue) -> Entity:
+    """The task itself or the ancestor of it that competes on a queue of its chain."""
+    entity: Entity = task
+    while entity.queue is not queue:
+        assert entity.parent is not None
+        entity = entity.parent
+    return entity

@@ -131,13 +131,17 @@ class Heart(Interpreter):
     def start(self, task: Task, at_ns: int, cpu: int) -> None:
         """Let a task begin its program at ``at_ns`` on ``cpu``, where it is forked."""
         task.cpu = cpu
+        self._adopt(task)
+        self.live_tasks += 1
+        self.events.push(at_ns, START, task, 0)
+
+    def _adopt(self, task: Task) -> None:
+        """Keep a task, and its load where it may move."""
         self.tasks.append(task)
         if len(task.cpus) > 1:
             self.spread = True
             if task.group.parent is not None:
                 task.load_average = LoadAverage(0, self.now_ns)
-        self.live_tasks += 1
-        self.events.push(at_ns, START, task, 0)
 
     def call_at(self, at_ns: int, function: Callable[[], None]) -> None:
         """Call a function of the outside at a time."""

@@ -25,13 +25,12 @@ from typing import Any
 
 from virtsim.core.errors import ModelError
 from virtsim.scheduling.cpu import Cpu
-from virtsim.scheduling.dispatcher import Dispatcher, _siblings
+from virtsim.scheduling.dispatcher import Dispatcher, _entity_on, _meeting
 from virtsim.scheduling.events import RESCHEDULE, TICK, TIMER
 from virtsim.scheduling.fair import Entity
 from virtsim.scheduling.group import Group
 from virtsim.scheduling.heart import Heart
 from virtsim.scheduling.interpreter import Interpreter
-from virtsim.scheduling.load import LoadAverage
 from virtsim.scheduling.program import Code, Program
 from virtsim.scheduling.settings import SPINNING, Hypervisor, Kernel, SchedulingCosts
 from virtsim.scheduling.task import BLOCKED, RUNNABLE, RUNNING, Task
@@ -257,11 +256,7 @@ class Storey(Heart):
         above.vcpus.append(vcpu)
         vcpu.cpu = min(vcpu.cpus)
         vcpu.state = BLOCKED
-        self.tasks.append(vcpu)
-        if len(vcpu.cpus) > 1:
-            self.spread = True
-            if vcpu.group.parent is not None:
-                vcpu.load_average = LoadAverage(0, self.now_ns)
+        self._adopt(vcpu)
         vcpu.cpu_above.account_ns = vcpu.cpu_above.burst_at_ns = FAR_NS
 
     def add_spinlock(self) -> int:
@@ -780,7 +775,9 @@ class Storey(Heart):
         mine: Entity = other
         its: Entity = running
         if other.queue is not running.queue:
-            mine, its = _siblings(other, running)
+            common = _meeting(other, running)
+            assert common is not None
+            mine, its = _entity_on(other, common), _entity_on(running, common)
         queue = mine.queue
         assert queue is not None
         if mine is not its and mine.on_queue and queue.current is not mine:

@@ -20,7 +20,7 @@ cdef class Throttling(Hierarchy):
     cdef void _unthrottle(self, FairQueue queue)
     @cython.locals(queue=FairQueue)
     cdef void _park(self, Task task)
-    @cython.locals(task=Task, parked=list)
+    @cython.locals(task=Task, staying=list, going=list)
     cdef void _unpark(self, Cpu cpu)
     @cython.locals(entity=Entity, above=FairQueue)
     cdef void _detach_group(self, FairQueue queue)

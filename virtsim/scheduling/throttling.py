@@ -120,11 +120,13 @@ class Throttling(Hierarchy):
 
     def _unpark(self, cpu: Cpu) -> None:
         """Bring back the tasks of a CPU of which no group is throttled any more, the latest first."""
-        parked = cpu.parked
-        cpu.parked = [task for task in parked if _stays_parked(task)]
-        for task in reversed(parked):
-            if not _stays_parked(task):
-                self._enqueue(task)
+        staying: list[Task] = []
+        going: list[Task] = []
+        for task in cpu.parked:
+            (staying if _stays_parked(task) else going).append(task)
+        cpu.parked = staying
+        for task in reversed(going):
+            self._enqueue(task)
 
     # -- groups as a whole ------------------------------------------------------------------------------------
 

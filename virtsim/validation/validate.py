@@ -167,12 +167,12 @@ def _wrapped(progress: Progress | None, count: int, label: str) -> Iterable[int]
 def _observe_all(scenarios: Sequence[Scenario], rounds: int, seed: int, progress: Progress | None) -> list[list[Run]]:
     """Each scenario once a round, so that a change of the machine's mood touches all alike."""
     real: list[list[Run]] = [[] for _ in scenarios]
+    traces = capability("tracefs").present
+    timelines = [traces and takes_turns(scenario) for scenario in scenarios]
     for number in _wrapped(progress, rounds * len(scenarios), "observing"):
         which = number % len(scenarios)
         phases = number // len(scenarios)
-        scenario = scenarios[which]
-        timeline = takes_turns(scenario) and capability("tracefs").present
-        run = observe(scenario, seed=seed, phases=phases, repeats_if_disturbed=1, timeline=timeline)
+        run = observe(scenarios[which], seed=seed, phases=phases, repeats_if_disturbed=1, timeline=timelines[which])
         real[which].append(run)
     return real
 

@@ -138,10 +138,6 @@ class Credit(Policy):
 
     # -- accounting -----------------------------------------------------------------------------------------
 
-    def tick(self, task: Task) -> bool:
-        """Not used: the hypervisor's ticks are its own."""
-        return False
-
     def tick_cpu(self, cpu: Cpu) -> None:
         """A CPU's 10 ms: whoever runs there is active from now on, and boosted no longer."""
         running = cpu.current

@@ -88,11 +88,7 @@ class Deadline(Policy):
 
     def pick(self, cpu: Cpu) -> Task | None:
         """The earliest deadline of those that have runtime left."""
-        for task in self.waiting:
-            if cpu.number in task.cpus and not task.policy_data.throttled:
-                self.waiting.remove(task)
-                return task  # type: ignore[no-any-return]
-        return None
+        return self.waiting.take(cpu, lambda task: not task.policy_data.throttled)
 
     def charge(self, task: Task, delta_ns: int) -> None:
         """Use the runtime."""

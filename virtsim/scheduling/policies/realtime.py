@@ -99,11 +99,7 @@ class RealTime(Policy):
             return None
         if self.fair_server:
             return None if self._serves(cpu) else self.waiting.take(cpu)
-        for task in self.waiting:
-            if cpu.number in task.cpus and not self._is_used_up(cpu, task):
-                self.waiting.remove(task)
-                return task  # type: ignore[no-any-return]
-        return None
+        return self.waiting.take(cpu, lambda task: not self._is_used_up(cpu, task))
 
     def charge(self, task: Task, delta_ns: int) -> None:
         """Turns are counted in all the time a task runs."""

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from bisect import insort
+from collections.abc import Callable
 from typing import Any
 
 from virtsim.scheduling.cpu import Cpu
 from virtsim.scheduling.task import Task
+
+
+def _always(task: Task) -> bool:
+    return True
 
 
 class Waiting:
@@ -27,10 +32,10 @@ class Waiting:
         self._count += 1
         insort(self._entries, (key, -self._count if first else self._count, task), key=_order)
 
-    def take(self, cpu: Cpu) -> Task | None:
-        """Take out the first task that may run on ``cpu``."""
+    def take(self, cpu: Cpu, ready: Callable[[Task], bool] = _always) -> Task | None:
+        """Take out the first task that may run on ``cpu`` and is ready."""
         for place, (_, _, task) in enumerate(self._entries):
-            if cpu.number in task.cpus:
+            if cpu.number in task.cpus and ready(task):
                 del self._entries[place]
                 return task
         return None
