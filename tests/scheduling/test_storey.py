@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tests.scheduling.conftest import MS, add, hog, job
 from tests.scheduling.streams import COSTS, PAIRS, _loop
-from tests.scheduling.test_laws import plans, populate
+from tests.scheduling.test_laws import Plan, plans, populate
 from tests.scheduling.towers import Building, build, ideal, put_on
 from virtsim.scheduling.heart import Heart
 from virtsim.scheduling.program import Code, Program
@@ -57,6 +57,17 @@ def test_on_a_hypervisor_that_costs_nothing_a_guest_has_the_bare_machines_timeli
         assert vcpu.spent_ns[STEAL] == vcpu.run_delay_ns == 0
         # With prices: the guest's own latencies, in which it has its CPU but runs no task.
         assert priced or vcpu.spent_ns[OVERHEAD] == 0
+
+
+def test_a_vcpu_halts_again_when_the_task_that_woke_is_throttled():
+    """A hog uses up its group's 7 ms of 20 ms; a job of the group that wakes meanwhile finds nothing to run."""
+    tower, guest = ideal(1, SchedulingCosts())
+    chosen = [Plan("hog", 50, 1000, 0, 1, frozenset({0})), Plan("job", 50, 1000, 0, 1, frozenset({0}))]
+    populate(guest, chosen, quota=True)
+    tower.advance(150 * MS)
+    vcpu = guest.vcpus[0]
+    assert vcpu.spent_ns[OVERHEAD] == 0
+    assert vcpu.spent_ns[BUSY] == sum(task.cpu_time_ns for task in guest.tasks) < 75 * MS
 
 
 def buildings() -> st.SearchStrategy[Building]:

@@ -84,6 +84,8 @@ cdef class Storey(Heart):
     cdef int _evict(self, Cpu cpu) except -1
     @cython.locals(below=Storey, place=Cpu, poll_ns=cython.longlong, now=cython.longlong)
     cdef int _halt(self, Vcpu vcpu) except -1
+    @cython.locals(cpu=Cpu)
+    cdef int _halt_if_idle(self, Vcpu vcpu) except -1
     @cython.locals(cpu=Cpu, task=Task, inner=Vcpu)
     cdef int _stand_still(self, Vcpu vcpu) except -1
     @cython.locals(cpu=Cpu, task=Task, inner=Vcpu, sleeper=Task, kind=cython.longlong, version=cython.longlong)

@@ -289,6 +289,8 @@ class Storey(Heart):
             self._spun(subject, version)
         elif not self.vcpus or not self._put_off(kind, subject, version):
             Heart._serve(self, kind, subject, version)
+            if kind == RESCHEDULE and self.vcpus:
+                self._halt_if_idle(self.vcpus[subject.number])
 
     def _put_off(self, kind: int, subject: Any, version: int) -> bool:
         """Keep what is due on a CPU that stands still for when it goes on; tells whether it does stand still."""
@@ -420,6 +422,11 @@ class Storey(Heart):
                 cpu.resched_pending = False
         elif cpu.current is not None and cpu.burst_at_ns < FAR_NS:
             self._run_on(cpu, cpu.current)
+        self._halt_if_idle(vcpu)
+
+    def _halt_if_idle(self, vcpu: Vcpu) -> None:
+        """Nothing was found to run, though somebody woke: its group may be throttled."""
+        cpu = vcpu.cpu_above
         if cpu.current is None and cpu.burst_at_ns < FAR_NS and not cpu.resched_pending:
             self._halt(vcpu)
 
