@@ -390,9 +390,6 @@ class Dispatcher(Classes):
     def _new_period(self, group: Group) -> None:
         bandwidth = group.bandwidth
         assert bandwidth is not None
-        for queue in group.queues:
-            if queue.cpu.current is not None and queue.current is not None:
-                self._account(queue.cpu)
         if bandwidth.new_period(1):
             self.events.push(self.now_ns + bandwidth.period_ns, PERIOD, group, 0)
             self._release(group)
