@@ -324,8 +324,8 @@ class Dispatcher(Classes):
         task = cpu.current
         if task is None:
             return
-        self._account(cpu)
         self._follow_burst(cpu, task)
+        # Nobody's accounts are brought up to now: the kernel does not notice before its next look at the clock.
         cpu.account_ns += duration_ns
         cpu.burst_at_ns += duration_ns
         cpu.stolen_ns += duration_ns
