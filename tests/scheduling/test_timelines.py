@@ -182,6 +182,30 @@ def test_stolen_time_stands_still_and_is_charged_to_nobody():
     assert heart.cpus[0].stolen_ns == 3 * MS
 
 
+def test_neither_a_refill_nor_a_theft_makes_a_running_group_ask_its_pool():
+    """A pool of 3 ms is refilled at 1, 6, 11 ms; a hog has 3 ms at first and is charged at the ticks, at 4 and 8 ms.
+
+    At 4 ms it owes 1, draws 3 and has 2 left. Nothing happens to that at 6 ms, nor at 6.5 ms, when a millisecond
+    is stolen. At 8 ms it owes 2, with the theft 1, and draws 3 more.
+    """
+    seen = {}
+    for theft_ns in (0, 1 * MS):
+        heart = Heart(1)
+        bandwidth = Bandwidth(3 * MS, 5 * MS, 0, 5 * MS, 1 * MS)
+        limited = heart.add_group("q", heart.root, group_load(100), heart.root.cpus, bandwidth)
+        add(heart, "t", hog(), group=limited)
+        seen[theft_ns] = drawn = []
+
+        def look(queue=limited.queues[0], pool=bandwidth, drawn=drawn):
+            drawn.append((pool.runtime_ns // MS, queue.remaining_ns // MS))
+
+        heart.call_at(6 * MS + MS // 2, lambda heart=heart, theft=theft_ns: heart.steal(heart.cpus[0], theft))
+        for at_ns in (5 * MS, 7 * MS, 9 * MS):
+            heart.call_at(at_ns, look)
+        heart.advance(10 * MS)
+    assert seen == {0: [(0, 2), (3, 2), (0, 1)], 1 * MS: [(0, 2), (3, 2), (0, 2)]}
+
+
 def test_thefts_take_their_share():
     """H0: the stolen share is 2 %. 6000 exponential thefts: sd of the share 0.02 * sqrt(2 / 6000) = 3.7e-4;
     |z| < 4.9 fails a right model once in a million times."""
@@ -243,11 +267,11 @@ def test_a_woken_task_pays_for_what_is_cold():
 def test_a_used_up_quota_costs_time_only_where_a_task_would_have_run(by_task):
     """A job of a quarter of the weight is dry when its turn of a tick ends, and is throttled.
 
-    It would not run again before the period ends. Since 6.18 that is no throttled time at all; before, the group
-    was off the queue from then on.
+    It would not run again before the period ends (1 ms after a tick). Since 6.18 that is no throttled time at
+    all; before, the group was off the queue from then on.
     """
     heart = Heart(1, kernel=Kernel(version=(6, 18 if by_task else 17)))
-    bandwidth = Bandwidth(3 * MS, 12 * MS, 0, 5 * MS, 0)
+    bandwidth = Bandwidth(3 * MS, 12 * MS, 0, 5 * MS, 1 * MS)
     limited = heart.add_group("q", heart.root, group_load(25), heart.root.cpus, bandwidth)
     task = add(heart, "t", hog(), group=limited)
     other = heart.add_group("o", heart.root, group_load(100), heart.root.cpus)

@@ -166,8 +166,7 @@ class Dispatcher(Classes):
             if chosen is not None:
                 common = _meeting(previous, chosen)
             self._put(previous, common)
-            if self._by_task:
-                self._throttle_put(previous, common)
+            self._throttle_put(previous, common)
         else:
             cpu.idle_ns += self.now_ns - cpu.idle_since_ns
             self.idle_bits ^= cpu.bit
