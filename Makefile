@@ -46,6 +46,7 @@ docs: $(VENV)/.docs
 # Writes the generated pages and golden files again; look at the diff before you commit it.
 golden: $(VENV)/.dev
 	$(BIN)/python docs/generate.py
+	$(BIN)/python -m tests.cluster.migration_cases
 
 clean:
 	rm -rf out build dist docs/_build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis *.egg-info
