@@ -27,10 +27,14 @@ def cluster() -> None:
 def run(
     scenario: Annotated[Path | None, typer.Argument(help="A scenario as TOML; or give --traces.")] = None,
     traces: Annotated[Path | None, typer.Option(help="PlanetLab traces, an .npz file.")] = None,
-    day: Annotated[str, typer.Option(help="Day in the traces, YYYYMMDD.")] = "",
-    policy: Annotated[str, typer.Option(help="npa, dvfs, or detector-selection: lr-mmt, thr-mc-0.9.")] = "lr-mmt",
-    rules: Annotated[Rules, typer.Option(help="Rule book.")] = Rules.virtsim,
-    hosts: Annotated[int, typer.Option(min=1, max=1_000_000, help="Hosts of the PlanetLab set-up.")] = 800,
+    day: Annotated[str | None, typer.Option(help="Day in the traces, YYYYMMDD.")] = None,
+    policy: Annotated[
+        str | None, typer.Option(help="npa, dvfs, or detector-selection: lr-mmt (the default), thr-mc-0.9.")
+    ] = None,
+    rules: Annotated[Rules | None, typer.Option(help="Rule book; virtsim by default.")] = None,
+    hosts: Annotated[
+        int | None, typer.Option(min=1, max=1_000_000, help="Hosts of the PlanetLab set-up; 800 by default.")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Root seed.")] = 1,
     json: Annotated[Path | None, typer.Option(help="Write the totals at full precision to this file.")] = None,
     save: Annotated[Path | None, typer.Option(help="Write the whole run, with its series, to this file.")] = None,
@@ -47,10 +51,14 @@ def run(
         if (scenario is None) == (traces is None):
             raise SpecError("", "give either a scenario file or --traces FILE.npz --day DAY")
         if scenario is not None:
+            for name, option in (("day", day), ("policy", policy), ("rules", rules), ("hosts", hosts)):
+                if option is not None:
+                    raise SpecError(f"--{name}", "goes with --traces only; a scenario file says it itself")
             result = simulate_cluster(load_toml(scenario, ClusterScenario), seed=seed)
         else:
             assert traces is not None
-            demand = read_planetlab(traces, day)
+            demand = read_planetlab(traces, day or "")
+            policy, hosts = policy or "lr-mmt", hosts or 800
             if rules is Rules.cloudsim:
                 chosen = ClusterScenario(rules="cloudsim-3.0.3", policy_name=policy, reference_hosts=hosts)
             else:

@@ -10,7 +10,7 @@ from virtsim.cluster.cloudsim.quirks import Quirks
 from virtsim.cluster.migration import Dirtying, DirtyPages, Strategy
 from virtsim.core.errors import SpecError
 from virtsim.core.spec import Duration, Size, Spec
-from virtsim.core.units import NS_PER_S
+from virtsim.core.units import NS_PER_S, format_size
 
 Share = Annotated[float, Meta(ge=0, le=1)]
 Count = Annotated[int, Meta(ge=1, le=1_000_000)]
@@ -107,6 +107,13 @@ class GuestGroup(Spec, frozen=True, kw_only=True):
     def _check(self) -> None:
         if self.memory < 1:
             raise SpecError("memory", f"guest group {self.name!r} has no memory; give each guest some, as in '1GiB'")
+        written = sum(one.size for one in self.dirtying.sets) if self.dirtying is not None else 0
+        if written > self.memory:
+            raise SpecError(
+                "dirtying",
+                f"guest group {self.name!r} writes to {format_size(written)}, more than its memory of "
+                f"{format_size(self.memory)}; give smaller sets or more memory",
+            )
 
     def writes(self) -> Dirtying:
         """How a guest dirties its memory."""

@@ -11,16 +11,16 @@ from virtsim import __version__
 from virtsim.cluster.cloudsim.benchmark import Benchmark
 from virtsim.cluster.network import Topology
 from virtsim.cluster.policies.consolidation import CONSOLIDATIONS, Consolidation, DynamicConsolidation
-from virtsim.cluster.policies.overload import load_detector
+from virtsim.cluster.policies.overload import DETECTORS, OverloadDetector, load_detector
 from virtsim.cluster.policies.placement import Placement, load_placement
 from virtsim.cluster.policies.selection import load_selection
 from virtsim.cluster.run import ClusterRun
-from virtsim.cluster.scenario import ClusterScenario, reference_hosts
+from virtsim.cluster.scenario import ClusterScenario, Policy, reference_hosts
 from virtsim.cluster.simulation import Simulation
 from virtsim.cluster.traces import SyntheticTraces, Traces, read_gwa, read_planetlab, read_table
 from virtsim.cluster.traces.synthetic import load_synthetic
 from virtsim.core.errors import SpecError
-from virtsim.core.spec import Duration
+from virtsim.core.spec import Duration, from_builtins
 from virtsim.core.units import NS_PER_S
 
 Progress = Callable[[Iterable[float]], Iterable[float]]
@@ -74,6 +74,8 @@ def simulate_cluster(
     ModelError
         If a policy's answer is not possible; no run goes on in a wrong state.
     """
+    scenario = checked(scenario)
+    _check_arguments(traces, placement, consolidation, topology, seed)
     demand = traces if traces is not None else load_demand(scenario, seed)
     if scenario.rules == "cloudsim-3.0.3":
         if placement is not None or consolidation is not None or topology is not None:
@@ -82,7 +84,7 @@ def simulate_cluster(
             )
         return _run_reference(scenario, demand, seed, progress)
     mover = consolidation if consolidation is not None else consolidation_of(scenario)
-    placer = placement if placement is not None else load_placement(scenario.policy.placement)
+    placer = placement if placement is not None else load_placement(scenario.policy.placement, path="policy.placement")
     simulation = Simulation(scenario, demand, placer, mover, seed, topology)
     simulation.run()
     return ClusterRun(
@@ -99,6 +101,42 @@ def simulate_cluster(
     )
 
 
+def checked(scenario: ClusterScenario) -> ClusterScenario:
+    """The scenario as the strict reader has it: what was built in Python keeps the same rules as a file.
+
+    Raises
+    ------
+    SpecError
+        Names the field whose value is out of range or of another type.
+    """
+    if not isinstance(scenario, ClusterScenario):
+        raise SpecError("scenario", f"must be a ClusterScenario, not {_shown(scenario)}")
+    return from_builtins(scenario.to_builtins(), ClusterScenario)
+
+
+def _check_arguments(traces: object, placement: object, consolidation: object, topology: object, seed: object) -> None:
+    """Refuse what is no demand, policy, network or seed, before anything happens."""
+    if traces is not None and not isinstance(traces, Traces):
+        raise SpecError("traces", f"must be Traces(...), not {_shown(traces)}")
+    if topology is not None and not isinstance(topology, Topology):
+        raise SpecError("topology", f"must be a Topology(...), not {_shown(topology)}")
+    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
+        raise SpecError("seed", f"must be a whole number of at least 0, not {_shown(seed)}")
+    for name, policy, method in (("placement", placement, "place"), ("consolidation", consolidation, "decide")):
+        if policy is None:
+            continue
+        if isinstance(policy, str):
+            raise SpecError(name, f"must be a policy of your own; a shipped one is named by policy.{name} = {policy!r}")
+        if isinstance(policy, type):
+            raise SpecError(name, f"is the class {policy.__name__}; make one of it: {name}={policy.__name__}()")
+        if not callable(getattr(policy, method, None)):
+            raise SpecError(name, f"{_shown(policy)} has no method {method!r}; see the Protocol of the policy")
+
+
+def _shown(value: object) -> str:
+    return f"{type(value).__name__} {value!r:.40}".replace("\n", " ")
+
+
 def run_reference(traces: Traces, policy: str = "lr-mmt", seed: int = 1, **options: Any) -> ClusterRun:
     """The reference benchmark in one line: ``run_reference(read_planetlab(file, day), "thr-mmt")``.
 
@@ -113,12 +151,23 @@ def consolidation_of(scenario: ClusterScenario) -> Consolidation:
     policy = scenario.policy
     if policy.consolidation == "dynamic":
         return DynamicConsolidation(
-            load_placement(policy.placement),
-            load_detector(policy.overload, policy.overload_parameter),
+            load_placement(policy.placement, path="policy.placement"),
+            _detector(policy),
             load_selection(policy.selection),
             policy.underload,
         )
     return CONSOLIDATIONS.get(policy.consolidation, "policy.consolidation")()
+
+
+def _detector(policy: Policy) -> OverloadDetector:
+    """The overload detector with its parameter, whose errors name the field."""
+    DETECTORS.get(policy.overload, "policy.overload")
+    try:
+        return load_detector(policy.overload, policy.overload_parameter)
+    except SpecError as problem:
+        raise SpecError(
+            "policy.overload_parameter", f"{problem.path} of {policy.overload!r} {problem.reason}"
+        ) from None
 
 
 def planetlab_scenario(policy: str = "lr-mmt", hosts: int = 800, **options: Any) -> ClusterScenario:
@@ -135,7 +184,6 @@ def planetlab_scenario(policy: str = "lr-mmt", hosts: int = 800, **options: Any)
         Other fields of :class:`ClusterScenario`.
     """
     from virtsim.cluster.cloudsim.benchmark import split_policy
-    from virtsim.cluster.scenario import Policy
 
     detector, selection, parameter = split_policy(policy)
     if detector in ("npa", "dvfs"):

@@ -17,12 +17,14 @@ virtsim.core.errors.SpecError: nap.toml: time: '2 parsecs' has the unknown unit 
 
 from __future__ import annotations
 
+import difflib
 import re
 import tomllib
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any, ClassVar, Self, TypeVar, Union, get_args, get_origin, get_type_hints
+from types import UnionType
+from typing import Any, ClassVar, Literal, Self, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -246,14 +248,14 @@ def from_builtins(data: Any, kind: type[T], where: str = "") -> T:
     try:
         return msgspec.convert(data, kind, dec_hook=_decode_quantity)
     except msgspec.ValidationError as problem:
-        raise _spec_error(str(problem), prefix, problem.__cause__) from None
+        raise _spec_error(str(problem), prefix, problem.__cause__, kind) from None
     except SpecError as problem:
         raise problem.inside(prefix) from None
     except (ValueError, TypeError, RecursionError, OverflowError, NotImplementedError) as problem:
         raise SpecError(f"{prefix}document", str(problem) or type(problem).__name__) from None
 
 
-def _spec_error(message: str, prefix: str, cause: BaseException | None) -> SpecError:
+def _spec_error(message: str, prefix: str, cause: BaseException | None, kind: Any) -> SpecError:
     """Turn msgspec's "reason - at `$.a[0].b`" into our "file: a[0].b: reason"."""
     match = re.fullmatch(r"(?s)(.*?)(?: - at `(?:key in )?\$\.?(.*?)`)?", message)
     assert match is not None
@@ -267,10 +269,31 @@ def _spec_error(message: str, prefix: str, cause: BaseException | None) -> SpecE
     if missing:
         path = ".".join(filter(None, (path, missing[1] or "''")))
         reason = "the field is required" if "missing" in reason else "there is no such field; check its spelling"
+    unknown = re.fullmatch(r"Invalid enum value '(.*)'", reason, re.DOTALL)
+    if unknown and (choices := _choices(kind, path)):
+        close = difflib.get_close_matches(unknown[1], choices, n=1)
+        hint = f"did you mean {close[0]!r}? " if close else ""
+        reason = f"{unknown[1][:60]!r} is none of the values; {hint}known: {', '.join(choices)}"
     for pattern, meaning in _PATTERNS.items():
         if reason == f"Expected `str` matching regex {pattern!r}":
             reason = f"expected {meaning}"
     return SpecError(f"{prefix}{_printable(path or 'document')}", _printable(reason))
+
+
+def _choices(hint: Any, path: str) -> list[str]:
+    """Values that the field at ``path`` may have, if its type lists them."""
+    parts = [hint]
+    for step in re.findall(r"\w+|\[\w*\]", path):
+        if step[0] == "[":
+            parts = [item for part in parts if get_origin(part) is list for item in get_args(part)]
+        else:
+            structs = [part for part in parts if step in getattr(part, "__struct_fields__", ())]
+            parts = [get_type_hints(struct)[step] for struct in structs]
+        while any(get_origin(part) in (Union, UnionType) for part in parts):
+            parts = [
+                one for part in parts for one in (get_args(part) if get_origin(part) in (Union, UnionType) else [part])
+            ]
+    return [str(value) for part in parts if get_origin(part) is Literal for value in get_args(part)]
 
 
 def _printable(text: str) -> str:
@@ -331,4 +354,4 @@ def decode_json(data: bytes | str, kind: type[T], where: str = "") -> T:
     try:
         return msgspec.json.decode(data, type=kind, dec_hook=_decode_quantity)
     except (msgspec.ValidationError, msgspec.DecodeError) as problem:
-        raise _spec_error(str(problem), f"{where}: " if where else "", problem.__cause__) from None
+        raise _spec_error(str(problem), f"{where}: " if where else "", problem.__cause__, kind) from None

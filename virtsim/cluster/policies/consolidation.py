@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from operator import index
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -354,10 +355,10 @@ def check_moves(answer: object, situation: Situation, policy: str) -> list[Move]
     """
     guests, hosts = situation.guests, situation.hosts
     try:
-        moves = [Move(int(guest), int(host)) for guest, host in answer]  # type: ignore[attr-defined]
+        moves = [Move(index(guest), index(host)) for guest, host in answer]  # type: ignore[attr-defined]
     except (TypeError, ValueError):
         raise ModelError(
-            f"consolidation policy {policy!r} must return (guest, host) pairs; it returned {answer!r:.80}"
+            f"consolidation policy {policy!r} must return pairs (guest number, host number); it returned {answer!r:.80}"
         ) from None
     seen: set[int] = set()
     place = situation.place.copy()

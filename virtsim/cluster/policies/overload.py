@@ -201,5 +201,5 @@ class RobustLocalRegression(_Regression):
 
 def load_detector(name: str, parameter: float | None = None) -> OverloadDetector:
     """A new detector by name; ``parameter`` is its threshold or safety."""
-    kind = DETECTORS.get(name, "overload")
+    kind = DETECTORS.get(name, "policy.overload")
     return kind() if parameter is None else kind(parameter)  # type: ignore[call-arg]

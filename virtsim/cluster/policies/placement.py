@@ -258,8 +258,8 @@ class RandomFit(OneByOne):
         return random.random(len(book.hosts))
 
 
-def load_placement(name: str, options: Mapping[str, object] | None = None) -> Placement:
-    """A new policy by name; ``options`` are its keyword arguments."""
+def load_placement(name: str, options: Mapping[str, object] | None = None, path: str = "placement") -> Placement:
+    """A new policy by name; ``options`` are its keyword arguments, ``path`` is where an error says the name is."""
     from virtsim.cluster.policies import exact, orchestration  # noqa: F401 - they register themselves
 
-    return PLACEMENTS.get(name, "placement")(**(options or {}))
+    return PLACEMENTS.get(name, path)(**(options or {}))

@@ -122,7 +122,7 @@ def _explained(history: Floats, i: int) -> float:
 
 def load_selection(name: str) -> Selection:
     """A new selection policy by name."""
-    return SELECTIONS.get(name, "selection")()
+    return SELECTIONS.get(name, "policy.selection")()
 
 
 def check_pick(pick: object, guests: Candidates, policy: str) -> int:

@@ -56,7 +56,8 @@ def _open(path: Path | str) -> np.lib.npyio.NpzFile:
         # Through memory: a broken archive must not leave its file open.
         archive = np.load(io.BytesIO(Path(path).read_bytes()), allow_pickle=False)
     except (OSError, ValueError, zipfile.BadZipFile, EOFError) as problem:
-        reason = getattr(problem, "strerror", None) or str(problem)
+        # NumPy takes whatever it does not know for pickled objects, and advises to load them: never.
+        reason = getattr(problem, "strerror", None) or "it is no NumPy file"
         raise SpecError(str(path), f"the traces cannot be read: {reason}; give a NumPy .npz file") from None
     if not isinstance(archive, np.lib.npyio.NpzFile):
         raise SpecError(str(path), "the traces are not an .npz file")

@@ -63,7 +63,8 @@ def read_table(
                 raise SpecError(str(path), f"there is no column {missing[0]!r}; name yours with columns=")
             rows = [_row(line, record, names, path) for line, record in enumerate(reader, start=2)]
     except (OSError, UnicodeDecodeError, csv.Error) as problem:
-        raise SpecError(str(path), f"the table cannot be read: {problem}") from None
+        reason = getattr(problem, "strerror", None) or str(problem)
+        raise SpecError(str(path), f"the table cannot be read: {reason}") from None
     if not rows:
         raise SpecError(str(path), "the table has no rows")
     first = min(row[1] for row in rows)
@@ -95,7 +96,11 @@ def _row(
         except (TypeError, ValueError):
             raise SpecError(f"{path} line {line}", f"{names[field]!r} is not a number") from None
         if not np.isfinite(value) or value < 0 or (field == "utilisation" and value > 100):
-            raise SpecError(f"{path} line {line}", f"{names[field]!r} is {value:g}, which is out of range")
+            raise SpecError(
+                f"{path} line {line}",
+                f"{names[field]!r} of guest {record[names['id']]!r} is {value:g}, which is out of range; times, cores "
+                "and memory are at least 0, utilisation is 0 to 100 %: repair or drop the line",
+            )
         values.append(value)
     if values[1] <= values[0]:
         raise SpecError(

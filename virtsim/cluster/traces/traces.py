@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,15 +54,19 @@ class Traces:
     memory_use: Floats | None = None
 
     def __post_init__(self) -> None:
-        use = np.asarray(self.use, dtype=float)
+        use = _numbers(self.use, "use")
         object.__setattr__(self, "use", use)
         n = len(self.guests)
-        if use.ndim != 2 or use.shape[0] != n or n == 0 or use.shape[1] == 0:
+        if n == 0 or use.size == 0:
+            raise SpecError("traces", f"are empty ({n} guests, samples of shape {use.shape}); give at least one sample")
+        if use.ndim != 2 or use.shape[0] != n:
             raise SpecError(
                 "traces", f"need a row of samples for each of {n} guests, got an array of shape {use.shape}"
             )
-        if not self.step_ns > 0:
-            raise SpecError("traces", "the time between samples must be more than 0")
+        if not isinstance(self.step_ns, (int, np.integer)) or self.step_ns < 1:
+            raise SpecError(
+                "traces.step_ns", f"must be a whole number of nanoseconds above 0, not {self.step_ns!r:.40}"
+            )
         _check_unique(self.guests)
         _check_shares(use, self.guests, "CPU use")
         length_ns = self.step_ns * use.shape[1]
@@ -74,10 +79,11 @@ class Traces:
             value = getattr(self, name)
             if len(value) == 0:
                 object.__setattr__(self, name, default)
-            elif len(value) != n:
-                raise SpecError(f"traces.{name}", f"has {len(value)} entries for {n} guests")
+            else:
+                object.__setattr__(self, name, _entries(value, default, f"traces.{name}"))
         self._check_guests()
         if self.memory_use is not None:
+            object.__setattr__(self, "memory_use", _numbers(self.memory_use, "memory_use"))
             if self.memory_use.shape != use.shape:
                 raise SpecError("traces.memory_use", f"has the shape {self.memory_use.shape}, not {use.shape}")
             _check_shares(self.memory_use, self.guests, "memory use")
@@ -130,6 +136,28 @@ class Traces:
         mean = float(self.use.mean())
         every = f"{self.step_ns / NS_PER_S:g} s"
         return f"<b>{self.name}</b>: {n} guests, {samples} samples every {every}, mean use {mean:.1%}"
+
+
+def _numbers(values: object, field_name: str) -> Floats:
+    try:
+        return np.asarray(values, dtype=float)
+    except (TypeError, ValueError):
+        raise SpecError(f"traces.{field_name}", "needs numbers, a row of equal length for each guest") from None
+
+
+def _entries(values: object, like: NDArray[Any], path: str) -> NDArray[Any]:
+    """One number a guest, of the type of ``like``."""
+    try:
+        entries = np.asarray(values)
+        with np.errstate(invalid="ignore"):
+            exact = entries.astype(like.dtype)
+    except (TypeError, ValueError):
+        raise SpecError(path, "needs a number for each guest") from None
+    if entries.shape != like.shape:
+        raise SpecError(path, f"has {entries.size} entries for {len(like)} guests")
+    if like.dtype.kind == "i" and not (entries == exact).all():
+        raise SpecError(path, "needs whole numbers")
+    return exact
 
 
 def _check_unique(guests: list[str]) -> None:
