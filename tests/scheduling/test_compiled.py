@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import os
 import pickle
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,6 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import virtsim
 import virtsim.scheduling
 from tests.scheduling.conftest import MS
 from tests.scheduling.streams import PAIRS, Case, happenings
@@ -113,6 +117,43 @@ def test_a_changed_source_is_noticed(tmp_path):
     assert variant.sources(tmp_path) == {"virtsim.core.a": file.with_suffix(".py")}
     file.with_suffix(".py").write_text("x = 2\n")
     assert variant.digest(tmp_path) != before
+
+
+def _locals_declared(declarations: str) -> Iterator[tuple[str, set[str]]]:
+    """Functions with ``@cython.locals``, by name (with that of their class), and the names it gives types."""
+    owner = ""
+    for found in re.finditer(
+        r"^cdef class (\w+)|^(\s*)@cython\.locals\(([^)]*)\)\s*\w+ [^(]*?(\w+)\(", declarations, re.MULTILINE
+    ):
+        if found[1]:
+            owner = found[1]
+        else:
+            name = f"{owner}.{found[4]}" if found[2].strip("\n") else found[4]
+            yield name, set(re.findall(r"(\w+)=", found[3]))
+
+
+def _assigned(node: ast.AST, owner: str = "") -> Iterator[tuple[str, set[str]]]:
+    """Functions by name, and the names that each assigns to."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.ClassDef):
+            yield from _assigned(child, f"{child.name}.")
+        elif isinstance(child, ast.FunctionDef):
+            names = {
+                part.id for part in ast.walk(child) if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store)
+            }
+            yield owner + child.name, names
+
+
+HEART_SOURCES = variant.sources(Path(virtsim.__file__).parent)
+
+
+@pytest.mark.parametrize("name", [name for name, file in HEART_SOURCES.items() if file.suffix == ".py"])
+def test_types_are_declared_for_variables_that_the_function_has(name):
+    """One that moves to another function leaves plain Python objects behind: nothing breaks, all is slower."""
+    file = HEART_SOURCES[name]
+    assigned = dict(_assigned(ast.parse(file.read_text())))
+    for function, names in _locals_declared(file.with_suffix(".pxd").read_text()):
+        assert names <= assigned[function], f"{file.stem}.pxd: {function}"
 
 
 def _event_queues():

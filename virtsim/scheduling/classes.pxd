@@ -14,11 +14,11 @@ cdef class Classes(Throttling):
 
     @cython.locals(cpu=Cpu, policy=Policy)
     cdef void _admit(self, Task task, bint woken)
-    @cython.locals(cpu=Cpu, policy=Policy)
+    @cython.locals(policy=Policy)
     cdef void _withdraw(self, Task task)
     @cython.locals(policy=Policy)
     cdef void _give_back(self, Task task)
-    @cython.locals(policy=Policy, task=Task, home=Cpu)
+    @cython.locals(policy=Policy, task=Task)
     cdef Task _pick_by_policy(self, Cpu cpu)
     @cython.locals(mine=Policy, its=Policy)
     cdef bint _outranks(self, Task task, Task running)

@@ -21,8 +21,8 @@ cdef class Heart(Interpreter):
 
     @cython.locals(events=EventQueue, cpu=Cpu)
     cpdef void advance(self, long long to_ns)
-    @cython.locals(cpu=Cpu, task=Task, group=Group)
     cdef int _adopt(self, Task task) except -1
+    @cython.locals(cpu=Cpu, task=Task, group=Group)
     cdef int _serve(self, long long kind, object subject, long long version) except -1
     cdef void _steal_again(self, Cpu cpu)
     cdef double _exponential(self)

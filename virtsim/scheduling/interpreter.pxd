@@ -28,7 +28,7 @@ cdef class Interpreter(Dispatcher):
     @cython.locals(
         program=Program, codes=list, operands=list, registers=list, slots=list, cpu=Cpu, sampler=Sampler,
         queue=RequestQueue, rounds=cython.longlong, code=cython.longlong, a=cython.longlong, b=cython.longlong,
-        pc=cython.longlong, outcome=cython.longlong, now=cython.longlong, arrival=cython.longlong, value=cython.longlong,
+        pc=cython.longlong, outcome=cython.longlong, now=cython.longlong, arrival=cython.longlong,
     )
     cpdef bint step(self, Task task)
     @cython.locals(cpu=Cpu, policy=Policy, chosen=cython.longlong)

@@ -18,5 +18,4 @@ cdef class Policy:
     cpdef bint tick(self, Task task)
     cpdef void next_job(self, Task task, long long release_ns)
     cpdef long long quantum_ns(self, Task task)
-    @cython.locals(cpu=Cpu)
     cpdef long long place(self, Task task, long long waker_cpu)

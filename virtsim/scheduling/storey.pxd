@@ -47,7 +47,6 @@ cdef class Vcpu(Task):
     cdef readonly long long yields
     cdef readonly long long poll_time_ns
 
-    @cython.locals(spent=list)
     cdef int count(self, long long now_ns, long long counted_as) except -1
 
 
@@ -113,7 +112,7 @@ cdef class Storey(Heart):
     cdef int _post(self, long long semaphore, Cpu cpu, long long cost_ns) except -1
     @cython.locals(waiters=list)
     cdef long long _post_below(self, long long semaphore, long long waker) except? -1
-    @cython.locals(cost_ns=cython.longlong, left_ns=cython.longlong, cpu=Cpu, running=Task, polling=Vcpu, vcpu=Vcpu)
+    @cython.locals(cost_ns=cython.longlong, cpu=Cpu, running=Task, polling=Vcpu, vcpu=Vcpu)
     cpdef long long wake(self, Task task, long long waker_cpu, bint timer=*, bint sync=*)
     @cython.locals(left_ns=cython.longlong)
     cdef int _stop_polling(self, Cpu cpu, Vcpu vcpu) except -1
@@ -131,9 +130,9 @@ cdef class Storey(Heart):
     @cython.locals(cpu=Cpu, waiters=list)
     cdef int _spin_unlock(self, Task task, long long number) except -1
     cdef int _reschedule_if_due(self, Cpu cpu) except -1
-    @cython.locals(vcpu=Vcpu, waiter=Task, cpu=Cpu)
+    @cython.locals(vcpu=Vcpu, waiter=Task)
     cdef long long _next_spinner(self, list waiters) except -1
-    @cython.locals(waiters=list, waiter=Task, cpu=Cpu)
+    @cython.locals(waiter=Task, cpu=Cpu)
     cdef int _grant(self, long long number, long long place) except -1
     cdef int _end_spin(self, Cpu cpu, Task task) except -1
     cdef long long _spin_window_ns(self, Vcpu vcpu) except -1
@@ -143,7 +142,7 @@ cdef class Storey(Heart):
     cdef Vcpu _preempted_sibling(self, Vcpu vcpu)
     @cython.locals(cpu=Cpu, target=Cpu, entity=Entity)
     cpdef int yield_to(self, Task task, Task other) except -1
-    @cython.locals(running=Task, mine=Entity, its=Entity, first=Entity, queue=FairQueue, first_ns=cython.longlong)
+    @cython.locals(running=Task, mine=Entity, its=Entity, queue=FairQueue)
     cdef void _prefer(self, Task other, Cpu target)
     @cython.locals(cpu=Cpu, vcpu=Vcpu)
     cpdef int bring_up_to_date(self) except -1
