@@ -280,3 +280,24 @@ def test_a_used_up_quota_costs_time_only_where_a_task_would_have_run(by_task):
     assert bandwidth.throttled_periods > 5
     assert (bandwidth.throttled_time_ns == 0) == by_task
     assert 60 * MS < task.cpu_time_ns <= 96 * MS + 4 * MS, "at most a fifth by weight, and a tick"
+
+
+def test_a_task_of_a_dry_group_comes_to_its_cpu_to_park_there():
+    """Two hogs share a pool of 3 ms; a switch takes 10 us, which who comes pays.
+
+    The first is charged at the tick at 4 ms. Then it is the second's turn, which parks 10 us later, and the first's
+    again, which does the same; the CPU is idle until the refill at 11 ms.
+    """
+    heart = Heart(1, kernel=Kernel(version=(6, 18)), costs=SchedulingCosts(switch_ns=10_000))
+    limited = heart.add_group(
+        "q", heart.root, group_load(100), heart.root.cpus, Bandwidth(3 * MS, 11 * MS, 0, 5 * MS, 0)
+    )
+    tasks = [add(heart, name, hog(), group=limited) for name in ("a", "b")]
+    turns: list[tuple[int, str]] = []
+    heart.on_switch = lambda time_ns, _, previous, chosen: turns.append(
+        (time_ns // 1000, chosen.name if chosen else "-")
+    )
+    heart.advance(11 * MS)
+    assert turns[:4] == [(0, "a"), (4_000, "b"), (4_010, "a"), (4_020, "-")]
+    assert turns[4][0] == 11_000
+    assert [task.cpu_time_ns for task in tasks] == [4 * MS + 10_000, 10_000]

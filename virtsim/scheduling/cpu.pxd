@@ -11,6 +11,8 @@ cdef class Cpu:
     cdef public object current
     cdef public FairQueue root
     cdef public list parked
+    cdef public bint parking
+    cdef public long long set_aside_ns
     cdef public long long quantum
     cdef public long long account_ns
     cdef public long long burst_at_ns

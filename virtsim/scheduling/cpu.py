@@ -26,6 +26,10 @@ class Cpu:
         The running task's instructions have been followed up to here.
     parked : list of Task
         Tasks of throttled groups that would have run.
+    parking : bool
+        Whether the task that runs, or was picked to, is one that is about to park.
+    set_aside_ns : int, ns
+        CPU time of its instruction that it will need when it comes back.
     idle_ns : int, ns
         Time without a task, up to ``idle_since_ns`` if it is idle now.
     hrtick_ns : int, ns
@@ -49,10 +53,12 @@ class Cpu:
         "idle_since_ns",
         "number",
         "parked",
+        "parking",
         "quantum",
         "resched",
         "resched_pending",
         "root",
+        "set_aside_ns",
         "stolen_ns",
         "switches",
         "tick_armed",
@@ -66,6 +72,8 @@ class Cpu:
         self.current: Task | None = None
         self.root: FairQueue = None  # type: ignore[assignment] # set by the heart, which needs the CPU first
         self.parked: list[Task] = []
+        self.parking = False
+        self.set_aside_ns = 0
         #: Number of the running task's quantum: events of earlier ones are void.
         self.quantum = 0
         self.account_ns = 0

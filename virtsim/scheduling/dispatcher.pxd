@@ -48,6 +48,7 @@ cdef class Dispatcher(Classes):
     cdef int _follow_burst(self, Cpu cpu, Task task) except -1
     @cython.locals(task=Task)
     cdef int _burst_end(self, Cpu cpu) except -1
+    cdef int _park_now(self, Cpu cpu, Task task) except -1
     @cython.locals(cpu=Cpu)
     cpdef long long wake(self, Task task, long long waker_cpu, bint timer=*, bint sync=*)
     @cython.locals(policy=Policy)

@@ -130,6 +130,9 @@ class Dispatcher(Classes):
             previous = cpu.current
             if previous is not None and cpu.account_ns < self.now_ns:
                 self._account(cpu)
+            if previous is not None and cpu.parking:
+                self._follow_burst(cpu, previous)
+                self._end_parking(cpu)
             cpu.resched = False
             cpu.hrtick_ns = -1
             if self.policies:
@@ -142,6 +145,14 @@ class Dispatcher(Classes):
                 chosen = self._pick(cpu)
             if chosen is None and self.spread and self._pull_for_idle(cpu):
                 chosen = self._pick(cpu)
+            if chosen is None:
+                cpu.parking = False
+            elif cpu.parking:
+                if chosen is previous or self._parks_at_once(chosen):
+                    cpu.parking = False
+                    self._park(chosen)
+                    continue
+                self._set_aside(cpu, chosen)
             if chosen is not previous:
                 self._switch(cpu, previous, chosen)
             if chosen is None:
@@ -226,12 +237,21 @@ class Dispatcher(Classes):
         assert task is not None
         if cpu.burst_at_ns < self.now_ns:
             self._follow_burst(cpu, task)
-        if task.burst_ns > 0 or self.step(task):
+        if cpu.parking and task.burst_ns <= 0:
+            self._park_now(cpu, task)
+        elif task.burst_ns > 0 or self.step(task):
             self._run_on(cpu, task)
             if not cpu.resched_pending and not cpu.tick_armed:
                 self._arm_tick(cpu)
         else:
             self._schedule(cpu)
+
+    def _park_now(self, cpu: Cpu, task: Task) -> None:
+        """The task that was to park is there; its group may have been given runtime meanwhile."""
+        self._account(cpu)
+        self._end_parking(cpu)
+        self._park_if_throttled(task)
+        self._schedule(cpu)
 
     def wake(self, task: Task, waker_cpu: int, timer: bool = False, sync: bool = False) -> int:
         """Make a blocked task runnable; returns what it costs the waker, ns.
@@ -382,6 +402,9 @@ class Dispatcher(Classes):
         task = cpu.current
         assert task is not None
         self._account(cpu)
+        if cpu.parking:
+            self._follow_burst(cpu, task)
+            self._end_parking(cpu)
         self._switch(cpu, task, None)
         cpu.resched = True
         self._reschedule_soon(cpu, 0)

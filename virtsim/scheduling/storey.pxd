@@ -126,6 +126,7 @@ cdef class Storey(Heart):
     @cython.locals(tick_ns=cython.longlong, phase_ns=cython.longlong)
     cdef long long _ticks(self, long long from_ns, long long to_ns) except? -1
     cdef Task _pick(self, Cpu cpu)
+    cdef bint _parks_at_once(self, Task task)
     cdef int _spin_lock(self, Task task, long long number) except -1
     @cython.locals(cpu=Cpu, waiters=list)
     cdef int _spin_unlock(self, Task task, long long number) except -1

@@ -651,6 +651,10 @@ class Storey(Heart):
         tick_ns, phase_ns = self.tick_ns, self.tick_phase_ns - self.tick_ns
         return (to_ns - phase_ns) // tick_ns - (from_ns - phase_ns) // tick_ns
 
+    def _parks_at_once(self, task: Task) -> bool:
+        """A vCPU does, too: it would not enter its guest."""
+        return Dispatcher._parks_at_once(self, task) or isinstance(task, Vcpu)
+
     # -- spinlocks ------------------------------------------------------------------------------------------------
 
     def _pick(self, cpu: Cpu) -> Task | None:
@@ -685,8 +689,12 @@ class Storey(Heart):
         return GO_ON
 
     def _reschedule_if_due(self, cpu: Cpu) -> None:
-        if cpu.root.queued > 1 and Dispatcher._pick(self, cpu) is not cpu.current:
-            self._reschedule_soon(cpu, 0)
+        if cpu.root.queued > 1:
+            parking = cpu.parking
+            due = Dispatcher._pick(self, cpu) is not cpu.current
+            cpu.parking = parking
+            if due:
+                self._reschedule_soon(cpu, 0)
 
     def _next_spinner(self, waiters: list[Task]) -> int:
         """The first in line; where vCPUs take what they find free, the first that runs now."""

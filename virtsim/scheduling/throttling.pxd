@@ -18,6 +18,11 @@ cdef class Throttling(Hierarchy):
     @cython.locals(entity=Entity, queue=FairQueue)
     cdef void _throttle_put(self, Task task, FairQueue common)
     cdef void _unthrottle(self, FairQueue queue)
+    cdef bint _parks_at_once(self, Task task)
+    cdef int _set_aside(self, Cpu cpu, Task task) except -1
+    @cython.locals(task=Task)
+    cdef int _end_parking(self, Cpu cpu) except -1
+    cdef int _park_if_throttled(self, Task task) except -1
     @cython.locals(queue=FairQueue)
     cdef void _park(self, Task task)
     @cython.locals(task=Task, staying=list, going=list)

@@ -35,7 +35,10 @@ class Throttling(Hierarchy):
         self.on_throttle: Callable[[int, int, int, Group], None] | None = None
 
     def _pick(self, cpu: Cpu) -> Task | None:
-        """Go down from the root to the task that should run; throttles, parks and settles what it meets."""
+        """Go down from the root to the task that should run; throttles and settles what it meets.
+
+        ``cpu.parking`` tells whether that task is of a throttled group, and so has to park instead.
+        """
         queue = cpu.root
         parks = False
         while True:
@@ -56,11 +59,9 @@ class Throttling(Hierarchy):
                 queue, parks = cpu.root, False
             elif entity.owned is not None:
                 queue = entity.owned
-            elif parks:
-                self._park(entity)  # type: ignore[arg-type] # what owns no queue is a task
-                queue, parks = cpu.root, False
             else:
-                return entity  # type: ignore[return-value]
+                cpu.parking = parks
+                return entity  # type: ignore[return-value] # what owns no queue is a task
 
     def _throttled(self, queue: FairQueue) -> bool:
         """Whether a limited queue is throttled; it becomes so if its runtime is used up and the pool is empty."""
@@ -107,8 +108,32 @@ class Throttling(Hierarchy):
 
     # -- tasks, one by one ------------------------------------------------------------------------------------
 
+    def _parks_at_once(self, task: Task) -> bool:
+        """Whether a task can park without coming to its CPU first, since that would take no time."""
+        return self._switch_ns == 0
+
+    def _set_aside(self, cpu: Cpu, task: Task) -> None:
+        """A task of a throttled group comes to its CPU only to park there: it will need what the switch takes."""
+        cpu.set_aside_ns = task.burst_ns
+        task.burst_ns = 0
+
+    def _end_parking(self, cpu: Cpu) -> None:
+        """The running task takes up what it set aside."""
+        task = cpu.current
+        assert task is not None
+        cpu.parking = False
+        task.burst_ns = max(task.burst_ns, 0) + cpu.set_aside_ns
+        cpu.set_aside_ns = 0
+
+    def _park_if_throttled(self, task: Task) -> None:
+        if _stays_parked(task):
+            self._park(task)
+
     def _park(self, task: Task) -> None:
-        """A task of a throttled group would run: it leaves its queue until the group may run again."""
+        """A task of a throttled group would run: it leaves its queue until the group may run again.
+
+        As in the kernel it does so itself, on its way back to user mode: it has been switched to before.
+        """
         queue = task.queue
         assert queue is not None
         self._dequeue(task, True, False)
@@ -134,7 +159,8 @@ class Throttling(Hierarchy):
         """A group's entity leaves the parent's queue, with all that is below it."""
         queue.detached = True
         entity = queue.entity
-        leaving = True
+        # Its last task may have left just now, and the group with it.
+        leaving = entity is not None and entity.on_queue
         while entity is not None:
             above = entity.queue
             assert above is not None
