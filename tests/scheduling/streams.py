@@ -13,8 +13,10 @@ from tests.scheduling.conftest import MS, add
 from tests.scheduling.test_laws import Plan, build
 from tests.scheduling.test_policies import MADE
 from virtsim.scheduling.bandwidth import Bandwidth
+from virtsim.scheduling.devices import BackEnd, Port, Ring, Station
 from virtsim.scheduling.program import Code, Program, Sampler
 from virtsim.scheduling.settings import Kernel, SchedulingCosts
+from virtsim.scheduling.task import Task
 from virtsim.scheduling.weight import group_load, nice_load
 from virtsim.workload.draw import Draw
 
@@ -67,7 +69,7 @@ def happenings(case: Case) -> list[object]:
     limited = Bandwidth(case.weight * MS // 50 + MS, 25 * MS, MS, 5 * MS, 2 * MS)
     heart.add_group("limited", heart.groups[-1], group_load(case.weight), heart.root.cpus, limited)
     for number, (kind, run_ns, group) in enumerate(case.pairs):
-        for name, program in enumerate(PAIRS[kind](heart, run_ns)):
+        for name, program in enumerate(ALL_PAIRS[kind](heart, run_ns)):
             nice = run_ns % 40 - 20
             task = add(heart, f"{kind}{number}.{name}", program, group=heart.groups[group], load=nice_load(nice))
             task.batch, task.idle_policy = run_ns % 5 == 0, run_ns % 7 == 0
@@ -85,6 +87,7 @@ def happenings(case: Case) -> list[object]:
     seen += [(group.name, group.cpu_time_ns, group.load, group.load_average) for group in heart.groups]
     seen += [_bandwidth(group.bandwidth) for group in heart.groups if group.bandwidth is not None]
     seen += [(cpu.idle_ns, cpu.stolen_ns, cpu.switches) for cpu in heart.cpus]
+    seen += [_port(port) for port in heart.ports]
     seen += [(heart.now_ns, heart.next_event_ns(), len(heart.events) < 5000)]
     return seen
 
@@ -99,6 +102,13 @@ def _task(task):
 def _bandwidth(bandwidth):
     counted = (bandwidth.periods, bandwidth.throttled_periods, bandwidth.bursts)
     return counted, bandwidth.throttled_time_ns, bandwidth.burst_time_ns, bandwidth.runtime_ns, len(bandwidth.throttled)
+
+
+def _port(port):
+    ring, station = port.ring, port.station
+    told = (ring.kicks, ring.saved_kicks, ring.interrupts, ring.saved_interrupts, ring.unclaimed_ns)
+    device = (station.served, station.bytes, station.busy, station.way_busy_ns, station.bus_busy_ns)
+    return ring.submitted, ring.completed, ring.taken, told, ring.times.sum_ns, device
 
 
 def _loop(*instructions: tuple[Code, int, int]) -> Program:
@@ -151,7 +161,29 @@ def _hog(heart, run_ns):
     return [_loop((Code.CPU, 10**14, 0))]
 
 
+def _ring(heart, run_ns):
+    """A reader that waits and a writer that does not, at a disk behind a back end or at one of the driver's own."""
+    station = Station("disk", run_ns % 3 + 1)
+    backend = BackEnd(run_ns // 50) if run_ns % 2 else None
+    if backend is not None:
+        worker = Task("worker", heart.groups[-1], nice_load(0), Program(), heart.root.cpus, heart.kernel.base_slice_ns)
+        heart.add_back_end(backend, worker, 0)
+    ring = Ring("ring", run_ns % 5 + 2, backend, run_ns % 4 > 0, run_ns % 3 == 0, 2)
+    ring.interrupt_ns, ring.device_ns, ring.signal_ns, ring.completion_ns = 3_000, 1_100, 900, 700
+    programs = []
+    for awaited in (True, False):
+        samplers = [Sampler(Draw.parse("exponential(90us)"), run_ns + awaited)] if run_ns % 7 else []
+        port = heart.add_port(Port(ring, station, run_ns // 9, 512, samplers, awaited, run_ns // 30))
+        ask = ((Code.CPU, run_ns // 5, 0), (Code.SUBMIT, port, 0))
+        # The third of the loop's instructions, after LOOP_BEGIN: over the kick's time and the kick.
+        tell = ((Code.JUMP_UNLESS_KICK, 6, port), (Code.CPU, 2_000, 0), (Code.KICK, port, 0)) if backend else ()
+        programs.append(_loop(*ask, *tell, (Code.AWAIT if awaited else Code.COUNT, port if awaited else 3, 1)))
+    return programs
+
+
+#: What a kernel of its own may have, too.
 PAIRS = {"lock": _lock, "pipe": _pipe, "drawn": _drawn, "fork": _fork, "hog": _hog}
+ALL_PAIRS = PAIRS | {"ring": _ring}
 
 
 def main() -> None:

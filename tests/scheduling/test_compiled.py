@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 import virtsim
 import virtsim.scheduling
 from tests.scheduling.conftest import MS
-from tests.scheduling.streams import PAIRS, Case, happenings
+from tests.scheduling.streams import ALL_PAIRS, Case, happenings
 from tests.scheduling.test_laws import KERNELS, Plan, plans
 from tests.scheduling.test_policies import MADE
 from virtsim.core import variant
@@ -52,7 +52,7 @@ def interpreted():
 
 
 def cases(policies: tuple[str, ...] = ("",)) -> st.SearchStrategy[Case]:
-    pair = st.tuples(st.sampled_from(sorted(PAIRS)), st.integers(50_000, 3 * MS), st.integers(0, 4))
+    pair = st.tuples(st.sampled_from(sorted(ALL_PAIRS)), st.integers(50_000, 3 * MS), st.integers(0, 4))
     return st.integers(1, 4).flatmap(
         lambda cpus: st.builds(
             Case,

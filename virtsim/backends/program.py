@@ -14,7 +14,7 @@ from typing import Any
 
 from virtsim.backends.image import Plan
 from virtsim.backends.layout import layout
-from virtsim.core.errors import SpecError
+from virtsim.core.errors import BackendUnavailable, SpecError
 from virtsim.core.streams import Streams
 from virtsim.core.units import NS_PER_US, PAGE_BYTES
 from virtsim.scenario.guest import Guest
@@ -169,6 +169,8 @@ class _ProcessProgram:
     def instruction(self, operation: ops.Operation, path: str) -> None:
         """Write an operation and its body."""
         tag = str(operation.__struct_config__.tag)
+        if isinstance(operation, ops.DEVICE_OPERATIONS):
+            raise BackendUnavailable(f"operation {tag}", "the runner uses no device of its host; simulate it instead")
         row: dict[str, Any] = {"op": layout().constants[f"OP_{tag.upper()}"], "histogram": _NONE, "draw": _NONE}
         if self.owner.operation_latency and not isinstance(operation, (ops.Repeat, ops.Serve, ops.Periodic, ops.Exit)):
             row["histogram"] = self.histogram(f"op:{tag}")

@@ -7,6 +7,7 @@ from pathlib import Path
 from virtsim.core.streams import SplitMix64, Streams
 from virtsim.machine.classes import Classes
 from virtsim.machine.compiler import GuestCompiler
+from virtsim.machine.devices import GuestDevices, MachineDevices
 from virtsim.machine.floors import add_floors
 from virtsim.platform.costs import Costs
 from virtsim.platform.host import HostCard
@@ -90,10 +91,12 @@ class MachineBuilder:
         self.allowed = frozenset(scenario.cpus) if scenario.cpus else everywhere
         self.groups: dict[str, Group] = {}
         self.tasks: list[tuple[str, str, Task]] = []
+        self.devices = MachineDevices(self.heart, card, streams, self.allowed)
         for group in scenario.groups:
             self._add_group(group, group.name, self.groups.get(group.parent or "", self.heart.root))
         for number, guest in enumerate(scenario.guests):
             self._add_guest(guest, number)
+        self.tasks += self.devices.back_ends
         if isinstance(self.heart, Storey):
             self.tower = Tower([self.heart, *(storey for floors in self.storeys.values() for storey in floors)])
 
@@ -150,7 +153,14 @@ class MachineBuilder:
             if stack.kinds[-1].name == "container":
                 group = heart.add_group(f"{guest.name}/container", group, group_load(100), group.cpus)
         compiler = GuestCompiler(
-            heart, guest.name, guest.workload, costs, self.streams, self.scenario.duration, self.folder
+            heart,
+            guest.name,
+            guest.workload,
+            costs,
+            self.streams,
+            self.scenario.duration,
+            self.folder,
+            GuestDevices(self.devices, guest.name, group, costs),
         )
         for spec in guest.workload.tasks:
             for process in spec.process_names:

@@ -11,20 +11,27 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from virtsim.core.errors import SpecError
 from virtsim.core.streams import Streams
+from virtsim.machine.devices import GuestDevices, PartTimes
 from virtsim.platform.costs import Costs
+from virtsim.scheduling.devices import Port
 from virtsim.scheduling.heart import Heart
 from virtsim.scheduling.program import Code, Program, Sampler
 from virtsim.scheduling.request import RequestQueue
 from virtsim.workload.draw import Draw
 from virtsim.workload.operations import (
     Compute,
+    DiskRead,
+    DiskWrite,
     Exit,
     ForkExec,
     ForkWait,
     Lock,
     MapUnmap,
     Operation,
+    PacketCall,
+    PacketSend,
     PageFault,
     Periodic,
     Receive,
@@ -53,12 +60,13 @@ FORK_PARTS = (0.5, 0.4)
 BEFORE_BLOCKING = 0.5
 
 #: Numbers of the histograms a task records.
-WAKEUP, RESPONSE = 0, 1
+WAKEUP, RESPONSE, IO = 0, 1, 2
 
 #: Number of each kind of operation in the heart's counts.
 OPERATION_KINDS: tuple[type, ...] = (
     Compute, Touch, Syscall, MapUnmap, PageFault, ForkWait, ForkExec, Send, Receive, Signal,
     Sleep, Periodic, Serve, Lock, Unlock, WriteFsync, Repeat, Exit,
+    DiskRead, DiskWrite, PacketSend, PacketCall,
 )  # fmt: skip
 OPERATION_NAMES = tuple(str(kind.__struct_config__.tag) for kind in OPERATION_KINDS)  # type: ignore[attr-defined]
 _NUMBER = {kind: number for number, kind in enumerate(OPERATION_KINDS)}
@@ -84,6 +92,8 @@ class GuestCompiler:
         Arrivals later than this are not drawn.
     folder : Path, optional
         Where files of arrivals are looked up.
+    devices : GuestDevices, optional
+        The guest's way to the machine's devices; needed by operations that use one.
     """
 
     def __init__(
@@ -95,7 +105,9 @@ class GuestCompiler:
         streams: Streams,
         until_ns: int,
         folder: Path | None = None,
+        devices: GuestDevices | None = None,
     ) -> None:
+        self.devices = devices
         self.heart = heart
         self.guest = guest
         self.workload = workload
@@ -153,6 +165,7 @@ class _ProgramCompiler:
         self.costs = guest.costs
         self.rate = guest.costs.compute_rate()
         self.step_ns = guest.costs.event_ns("runner_step")
+        self._last_port = -1
         self.emitters: dict[type, Callable[[Any, str], None]] = {
             Compute: self._compute,
             ForkWait: self._fork,
@@ -164,6 +177,10 @@ class _ProgramCompiler:
             Serve: self._serve,
             Lock: self._lock,
             Unlock: self._unlock,
+            DiskRead: self._disk,
+            DiskWrite: self._disk,
+            PacketSend: self._packet_send,
+            PacketCall: self._packet_call,
             Repeat: self._repeat,
             Exit: self._exit,
         }
@@ -305,6 +322,55 @@ class _ProgramCompiler:
         waking_ns = self.costs.contended_ns(operation, self.guest.workload)
         self.program.emit(Code.UNLOCK, self.guest.lock(operation.name), waking_ns)
         self._count(operation)
+
+    # -- devices ------------------------------------------------------------------------------------------------
+
+    @property
+    def devices(self) -> GuestDevices:
+        devices = self.guest.devices
+        assert devices is not None, "the builder gives every guest its devices"
+        if self.guest.heart is not devices.machine.heart:
+            raise SpecError(
+                f"guest {self.guest.guest!r}: vcpus",
+                "a guest with a scheduler of its own has no way to the host's devices yet; leave vcpus out",
+            )
+        return devices
+
+    def _disk(self, operation: DiskRead | DiskWrite, path: str) -> None:
+        awaited = isinstance(operation, DiskRead)
+        port, times = self.devices.disk_port(operation.size, awaited)
+        since = self._request(port, times)
+        if awaited:
+            self.program.emit(Code.AWAIT, self._last_port)
+            self.program.emit(Code.RECORD_SINCE, IO, since)
+        self._count(operation)
+
+    def _packet_send(self, operation: PacketSend, path: str) -> None:
+        port, times = self.devices.send_port(operation.size)
+        self._request(port, times)
+        self._count(operation)
+
+    def _packet_call(self, operation: PacketCall, path: str) -> None:
+        port, there, back = self.devices.call_port(operation.size, operation.answer, operation.remote)
+        since = self._request(port, there)
+        self.program.emit(Code.AWAIT, self._last_port)
+        self.program.cpu(back.submit)
+        self.program.emit(Code.RECORD_SINCE, IO, since)
+        self._count(operation)
+
+    def _request(self, port: Port, times: PartTimes) -> int:
+        """Up to the ring, and the kick where there is somebody to be told; the slot of the operation's begin."""
+        number = self._last_port = self.guest.heart.add_port(port)
+        since = self.program.slot()
+        self.program.emit(Code.PERIODIC_BEGIN, 0, since)
+        self.program.cpu(self.step_ns + times.submit)
+        self.program.emit(Code.SUBMIT, number)
+        if times.party:
+            skip = self.program.emit(Code.JUMP_UNLESS_KICK, 0, number)
+            self.program.cpu(times.kick)
+            self.program.emit(Code.KICK, number)
+            self.program.a[skip] = len(self.program.codes)
+        return since
 
     # -- time ---------------------------------------------------------------------------------------------------
 

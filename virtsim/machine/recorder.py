@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from virtsim.machine.builder import MachineBuilder
-from virtsim.machine.compiler import OPERATION_NAMES, RESPONSE, WAKEUP
+from virtsim.machine.compiler import IO, OPERATION_NAMES, RESPONSE, WAKEUP
+from virtsim.machine.records import device_records
 from virtsim.results.histogram import Histogram
 from virtsim.results.run import (
     GuestRecord,
@@ -24,7 +25,7 @@ from virtsim.scheduling.program import Code
 from virtsim.scheduling.task import ENDED, Task
 from virtsim.scheduling.vcpu_states import BUSY, IDLE, OVERHEAD, STEAL
 
-_LATENCY_KINDS = {WAKEUP: "wakeup_latency", RESPONSE: "response_time"}
+_LATENCY_KINDS = {WAKEUP: "wakeup_latency", RESPONSE: "response_time", IO: "io_latency"}
 #: Requests of one run that are kept one by one; histograms count all.
 MAX_REQUESTS = 200_000
 
@@ -90,6 +91,7 @@ class Recorder:
             slices=sorted(self._slices, key=lambda piece: (piece.start_ns, piece.cpu)),
             wakeups=self._wakeups,
             throttles=sorted(self._throttles, key=lambda piece: (piece.start_ns, piece.cpu)),
+            devices=device_records(self.builder.devices, heart.now_ns),
             manifest=manifest,
         )
 
@@ -119,6 +121,8 @@ class Recorder:
                 mine = [task for name, _, task in self.builder.tasks if name == guest.name]
                 cpu_time_ns = sum(task.cpu_time_ns + task.children_ns for task in mine)
                 records.append(GuestRecord(guest=guest.name, cpu_time_ns=cpu_time_ns))
+        if self.builder.devices.driver_domain is not None:
+            records.append(self._group(self.builder.devices.driver_domain))
         records += [self._group(self.builder.groups[group.name]) for group in self.scenario.groups]
         return records
 

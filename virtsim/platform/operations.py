@@ -15,12 +15,16 @@ from typing import Any, NamedTuple
 from virtsim.platform.host import Cache, Topology
 from virtsim.workload.operations import (
     Compute,
+    DiskRead,
+    DiskWrite,
     Exit,
     ForkExec,
     ForkWait,
     Lock,
     MapUnmap,
     Operation,
+    PacketCall,
+    PacketSend,
     PageFault,
     Periodic,
     Receive,
@@ -164,6 +168,18 @@ def _write_fsync(operation: WriteFsync, workload: Workload, topology: Topology) 
     return (Event("write", 1, operation.size), Event("fsync"))
 
 
+def _disk(operation: DiskRead | DiskWrite, workload: Workload, topology: Topology) -> tuple[Event, ...]:
+    return (Event("file_io", 1, operation.size),)
+
+
+def _packet_send(operation: PacketSend, workload: Workload, topology: Topology) -> tuple[Event, ...]:
+    return (Event("packet_send", 1, operation.size),)
+
+
+def _packet_call(operation: PacketCall, workload: Workload, topology: Topology) -> tuple[Event, ...]:
+    return (Event("packet_send", 1, operation.size), Event("packet_receive", 1, operation.answer))
+
+
 def _always(*events: Event) -> Callable[..., tuple[Event, ...]]:
     return lambda operation, workload, topology: events
 
@@ -185,6 +201,10 @@ _EVENTS: dict[type, Callable[[Any, Workload, Topology], tuple[Event, ...]]] = {
     Lock: _always(Event("atomic")),
     Unlock: _always(Event("atomic")),
     WriteFsync: _write_fsync,
+    DiskRead: _disk,
+    DiskWrite: _disk,
+    PacketSend: _packet_send,
+    PacketCall: _packet_call,
     Repeat: _always(),
     Exit: _always(),
 }

@@ -59,3 +59,83 @@ def _leaves(node: Expansion, times: float, party: str) -> Iterator[tuple[str, st
         yield party, node.event, times
     for part in node.parts:
         yield from _leaves(part.expansion, times * part.times, part.party or party)
+
+
+class Parts(NamedTuple):
+    """What one request costs whom, taken apart by when and how often it is spent; primitives each.
+
+    Attributes
+    ----------
+    party : str
+        The back end; ``""`` if the driver reaches the device itself.
+    submit : dict of str to float
+        By who asked, for each request, up to the ring.
+    kick : dict of str to float
+        By who asked, where the back end has to be told.
+    interrupt : dict of str to float
+        By who asked, for an interrupt.
+    request : dict of str to float
+        By the back end, for each request, up to the device.
+    wake : dict of str to float
+        By the back end, where it had to be switched to (virtual processors of a hypervisor).
+    device : dict of str to float
+        By the back end, for an interrupt of the device.
+    signal : dict of str to float
+        By the back end, for interrupting who asked.
+    """
+
+    party: str
+    submit: dict[str, float]
+    kick: dict[str, float]
+    interrupt: dict[str, float]
+    request: dict[str, float]
+    wake: dict[str, float]
+    device: dict[str, float]
+    signal: dict[str, float]
+
+    @property
+    def totals(self) -> dict[str, float]:
+        """All of them together: the expansion's, where a request meets no other."""
+        sums: dict[str, float] = {}
+        for part in self[1:]:
+            for primitive, count in part.items():
+                sums[primitive] = sums.get(primitive, 0.0) + count
+        return sums
+
+
+def io_parts(event: str, stack: Stack, size: int = 0) -> Parts:
+    """The stages of a request with what is spent only now and then set apart.
+
+    Kicks and interrupts of a batch of requests are spent once; how large a batch is comes out of the machine,
+    so the stack's own ``batch`` should be 1.
+    """
+    expansion = expand(event, stack, size)
+    parties = [party for party in expansion.parties if party]
+    parts = Parts(parties[0] if parties else "", {}, {}, {}, {}, {}, {}, {})
+    for party, primitive, times, inside in _placed(expansion, 1.0, "", frozenset()):
+        part = _part(parts, party, primitive, inside)
+        part[primitive] = part.get(primitive, 0.0) + times
+    return parts
+
+
+def _part(parts: Parts, party: str, primitive: str, inside: frozenset[str]) -> dict[str, float]:
+    after = "device_interrupt" in inside
+    if not party:
+        if after:
+            return parts.interrupt
+        return parts.kick if parts.party and "doorbell" in inside else parts.submit
+    if primitive == "vcpu_switch":
+        return parts.wake
+    if not after:
+        return parts.request
+    return parts.signal if "doorbell" in inside else parts.device
+
+
+def _placed(
+    node: Expansion, times: float, party: str, inside: frozenset[str]
+) -> Iterator[tuple[str, str, float, frozenset[str]]]:
+    if node.primitive:
+        yield party, node.event, times, inside
+    for part in node.parts:
+        event = part.expansion.event
+        yield from _placed(part.expansion, times * part.times, part.party or party, inside | {event})

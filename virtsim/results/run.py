@@ -90,6 +90,13 @@ class LatencyRecord(msgspec.Struct, kw_only=True):
     histogram: Histogram
 
 
+class DeviceRecord(msgspec.Struct, kw_only=True):
+    """What was counted of a ring (``guest/ring``) or of a device; its metrics by name."""
+
+    entity: str
+    values: dict[str, int | float]
+
+
 class RequestRecord(msgspec.Struct, array_like=True):
     """One served request; times are ns since the run's start."""
 
@@ -168,6 +175,8 @@ class Run(msgspec.Struct, kw_only=True):
     tasks, guests, latencies, requests, slices, wakeups, throttles : list
         The records; ``slices``, ``wakeups`` and ``throttles`` are empty unless a timeline was asked for, and
         ``throttles`` also where a world cannot tell when a group was throttled.
+    devices : list of DeviceRecord
+        What rings and devices counted; empty where no task uses one.
     manifest : dict
         How it was made: versions, host card or kernel, noise, the runner's own cost.
     """
@@ -183,6 +192,7 @@ class Run(msgspec.Struct, kw_only=True):
     slices: list[Slice] = []
     wakeups: list[Wakeup] = []
     throttles: list[Throttle] = []
+    devices: list[DeviceRecord] = []
     manifest: dict[str, Any] = {}
 
     def __post_init__(self) -> None:
@@ -196,7 +206,11 @@ class Run(msgspec.Struct, kw_only=True):
     def digest(self) -> str:
         """Hash of everything but the manifest: equal runs have equal digests, in any process."""
         bare = msgspec.structs.replace(self, manifest={})
-        return hashlib.blake2b(encode_json(bare), digest_size=16).hexdigest()
+        text = encode_json(bare)
+        if not self.devices:
+            # A run that uses none keeps the digest under which it was published.
+            text = text.replace(b'"devices":[],', b"", 1)
+        return hashlib.blake2b(text, digest_size=16).hexdigest()
 
     @property
     def disturbed(self) -> bool:
@@ -243,6 +257,9 @@ class Run(msgspec.Struct, kw_only=True):
             if latency.kind == "wakeup_latency" and latency.histogram.count:
                 share = latency.histogram.share_below(AT_ONCE_NS)
                 yield Metric(f"{latency.guest}/{latency.task}", "wakeup_at_once", "1", share)
+        for device in self.devices:
+            for name, value in device.values.items():
+                yield Metric(device.entity, name, METRICS[name].unit, value)
         yield from self._turns()
 
     def _turns(self) -> Iterator[Metric]:

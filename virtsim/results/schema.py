@@ -13,7 +13,7 @@ class Column(NamedTuple):
     unit : str
         ``ns``, ``1`` (a count) or ``B``.
     of : str
-        What it describes: ``task`` or ``guest``.
+        What it describes: ``task``, ``guest``, ``guest/ring`` or ``device``.
     meaning : str
         One sentence.
     """
@@ -44,6 +44,21 @@ METRICS: dict[str, Column] = {
         "ns", "task", "From a periodic job's due time until its body is done (p50, p90, p99, mean)."
     ),
     "request_latency": Column("ns", "task", "From a request's arrival until it is served (p50, p90, p99, mean)."),
+    "io_latency": Column(
+        "ns", "task", "From the begin of an operation on a device that waits until it is done (p50, p90, p99, mean)."
+    ),
+    "io_submitted": Column("1", "guest/ring", "Requests put into a ring: a guest's, to one device."),
+    "io_completed": Column("1", "guest/ring", "Requests of a ring that are done; the others are under way."),
+    "io_time": Column("ns", "guest/ring", "Mean time from a request's submission until its driver saw it done."),
+    "kicks": Column("1", "guest/ring", "Notifications of the back end."),
+    "saved_kicks": Column("1", "guest/ring", "Requests without one: the back end was at work."),
+    "interrupts": Column("1", "guest/ring", "Interrupts that told the driver."),
+    "saved_interrupts": Column("1", "guest/ring", "Requests done without one: not asked for, or one was pending."),
+    "unclaimed_interrupts": Column("ns", "guest/ring", "CPU time of interrupts for tasks that had ended, not charged."),
+    "device_served": Column("1", "device", "Requests that a device has done."),
+    "device_bytes": Column("B", "device", "Their data."),
+    "device_utilisation": Column("1", "device", "Share of the time that its bus was busy."),
+    "device_ways_busy": Column("1", "device", "Mean number of requests that it worked on (disks)."),
     "periods": Column("1", "guest", "Bandwidth periods that passed while the group had work."),
     "throttled_periods": Column("1", "guest", "Bandwidth periods in which the group was throttled."),
     "throttled_time": Column("ns", "guest", "Time throttled, summed over CPUs."),
@@ -65,7 +80,7 @@ METRICS: dict[str, Column] = {
 }
 
 #: Kinds of latency, and the percentiles that are reported of each.
-LATENCIES = ("wakeup_latency", "response_time", "request_latency")
+LATENCIES = ("wakeup_latency", "response_time", "request_latency", "io_latency")
 PERCENTILES = (50, 90, 99)
 #: A wake-up later than this waited for somebody else to stop, ns.
 AT_ONCE_NS = 500_000

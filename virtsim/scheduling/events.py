@@ -11,7 +11,7 @@ from itertools import count
 from typing import Any
 
 # Kinds of events, in the order in which those of one instant are served.
-BURST_END, TIMER, PERIOD, SLACK, TICK, RESCHEDULE, START, CALL, STEAL, EXPIRE, HRTICK = range(11)
+BURST_END, TIMER, PERIOD, SLACK, TICK, RESCHEDULE, START, CALL, STEAL, EXPIRE, HRTICK, DEVICE = range(12)
 #: Events of the kinds up to this one are void once their subject's ``version`` has moved on.
 _LAST_VERSIONED = TIMER
 #: Void events are thrown out when the queue has grown to this length, or to twice what was left the last time.

@@ -6,13 +6,13 @@ from virtsim.scheduling.cpu cimport Cpu
 from virtsim.scheduling.events cimport EventQueue
 from virtsim.scheduling.fair cimport Entity, FairQueue
 from virtsim.scheduling.group cimport Group
-from virtsim.scheduling.interpreter cimport Interpreter
+from virtsim.scheduling.input_output cimport InputOutput
 from virtsim.scheduling.task cimport Task
 
-cdef long long BURST_END, CALL, EXPIRE, HRTICK, PERIOD, RESCHEDULE, SLACK, START, STEAL, TICK, TIMER, BLOCKED
+cdef long long BURST_END, CALL, DEVICE, EXPIRE, HRTICK, PERIOD, RESCHEDULE, SLACK, START, STEAL, TICK, TIMER, BLOCKED
 
 
-cdef class Heart(Interpreter):
+cdef class Heart(InputOutput):
     cdef public list tasks
     cdef public Group root
     cdef SplitMix64 _steal_rng

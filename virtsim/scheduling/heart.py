@@ -6,7 +6,8 @@ called back only for what lies outside (:attr:`~virtsim.scheduling.program.Code.
 
 The heart is built up in layers, each a file: :class:`~virtsim.scheduling.hierarchy.Hierarchy` (groups),
 :class:`~virtsim.scheduling.dispatcher.Dispatcher` (who runs when), :class:`~virtsim.scheduling.interpreter.Interpreter`
-(what tasks do), and here the construction and the event loop.
+(what tasks do), :class:`~virtsim.scheduling.input_output.InputOutput` (devices), and here the construction and the
+event loop.
 """
 
 from __future__ import annotations
@@ -19,10 +20,12 @@ from virtsim.core.streams import SplitMix64
 from virtsim.scheduling.bandwidth import Bandwidth
 from virtsim.scheduling.cfs import CfsQueue
 from virtsim.scheduling.cpu import Cpu
+from virtsim.scheduling.devices import BackEnd, Port
 from virtsim.scheduling.eevdf import EevdfQueue
 from virtsim.scheduling.events import (
     BURST_END,
     CALL,
+    DEVICE,
     EXPIRE,
     HRTICK,
     PERIOD,
@@ -35,8 +38,9 @@ from virtsim.scheduling.events import (
 )  # fmt: skip
 from virtsim.scheduling.fair import Entity, FairQueue
 from virtsim.scheduling.group import Group
-from virtsim.scheduling.interpreter import Interpreter
+from virtsim.scheduling.input_output import InputOutput
 from virtsim.scheduling.load import LoadAverage
+from virtsim.scheduling.program import Code
 from virtsim.scheduling.request import RequestQueue
 from virtsim.scheduling.settings import Kernel, SchedulingCosts
 from virtsim.scheduling.task import BLOCKED, Task
@@ -45,7 +49,7 @@ from virtsim.scheduling.task import BLOCKED, Task
 STEAL_EVERY_NS = 10_000_000
 
 
-class Heart(Interpreter):
+class Heart(InputOutput):
     """CPUs, groups and tasks, advanced in simulated time.
 
     Parameters
@@ -128,6 +132,22 @@ class Heart(Interpreter):
         self.queues.append(queue)
         return len(self.queues) - 1
 
+    def add_port(self, port: Port) -> int:
+        """Add an operation of a task on a ring."""
+        self.ports.append(port)
+        return len(self.ports) - 1
+
+    def add_back_end(self, back_end: BackEnd, task: Task, cpu: int) -> None:
+        """Let ``task`` serve rings; it lives as long as others do. Its program is made here."""
+        self.back_ends.append(back_end)
+        number = len(self.back_ends) - 1
+        task.program.emit(Code.TAKE, number)
+        task.program.emit(Code.FINISH, number)
+        task.program.emit(Code.JUMP, 0)
+        back_end.task = task
+        self.start(task, 0, cpu)
+        self.live_tasks -= 1
+
     def start(self, task: Task, at_ns: int, cpu: int) -> None:
         """Let a task begin its program at ``at_ns`` on ``cpu``, where it is forked."""
         task.cpu = cpu
@@ -191,6 +211,8 @@ class Heart(Interpreter):
             self._release(group)
         elif kind == START:
             self._start(subject)
+        elif kind == DEVICE:
+            self._device(subject, version)
         elif kind == STEAL:
             self._steal_again(subject)
         elif kind == EXPIRE:

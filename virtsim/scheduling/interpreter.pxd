@@ -8,7 +8,7 @@ from virtsim.scheduling.request cimport RequestQueue
 from virtsim.scheduling.tally cimport Tally
 from virtsim.scheduling.task cimport Task
 
-cdef long long MAX_ROUNDS_AT_ONCE, TIMER, BLOCKED, ENDED, NEW, RUNNABLE
+cdef long long GO_ON, NEEDS_TIME, GAVE_UP, MAX_ROUNDS_AT_ONCE, TIMER, BLOCKED, ENDED, NEW, RUNNABLE
 cdef long long _CPU, _CPU_DRAWN, _SLEEP, _SLEEP_DRAWN, _PERIODIC_BEGIN, _PERIODIC_WAIT, _RECORD_SINCE
 cdef long long _REQUEST_WAIT, _REQUEST_BEGIN, _REQUEST_END, _POST, _WAIT, _LOCK, _UNLOCK, _LOOP_BEGIN, _LOOP_END
 cdef long long _JUMP_IF_DONE, _FORK_WAIT, _COUNT, _EXIT, _REQUEST_NOW, _JUMP, _POST_SYNC, _EXTERNAL

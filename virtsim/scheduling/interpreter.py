@@ -9,7 +9,7 @@ from virtsim.scheduling.dispatcher import Dispatcher
 from virtsim.scheduling.events import TIMER
 from virtsim.scheduling.load import LoadAverage
 from virtsim.scheduling.policy import Policy
-from virtsim.scheduling.program import Code, Program
+from virtsim.scheduling.program import GAVE_UP, GO_ON, NEEDS_TIME, Code, Program
 from virtsim.scheduling.request import RequestQueue
 from virtsim.scheduling.settings import Kernel, SchedulingCosts
 from virtsim.scheduling.tally import Tally
@@ -169,8 +169,8 @@ class Interpreter(Dispatcher):
                 return False
             else:
                 outcome = self._extended(task, code, a, b)
-                if outcome:
-                    return outcome == 1
+                if outcome != GO_ON:
+                    return outcome == NEEDS_TIME
         raise ModelError(f"{task.name} goes round more than {MAX_ROUNDS_AT_ONCE} times without using any time")
 
     def _start(self, task: Task) -> None:
@@ -279,10 +279,10 @@ class Interpreter(Dispatcher):
             self.wake(parent, task.cpu)
 
     def _extended(self, task: Task, code: int, a: int, b: int) -> int:
-        """Any other instruction: 0 if the program goes on, 1 if it needs CPU time, 2 if it has given up its CPU."""
+        """Any other instruction; tells what it comes to."""
         if code == _EXTERNAL:
             self._leave_to_outside(task, a)
-            return 2
+            return GAVE_UP
         raise ModelError(f"{task.name}: only storeys (virtsim.scheduling.storey) know instruction {code}")
 
     def _leave_to_outside(self, task: Task, number: int) -> bool:

@@ -11,6 +11,9 @@ from enum import IntEnum
 from virtsim.core.streams import SplitMix64
 from virtsim.workload.draw import Draw
 
+# What an instruction comes to: the program goes on, needs CPU time, has given up its CPU.
+GO_ON, NEEDS_TIME, GAVE_UP = range(3)
+
 
 class Code(IntEnum):
     """Instruction codes."""
@@ -63,6 +66,18 @@ class Code(IntEnum):
     JUMP = 22
     #: As POST, by a task that is about to block itself (a pipe's "sync" wake-up).
     POST_SYNC = 23
+    #: Put a request of port ``a`` into its ring; blocks while that is full.
+    SUBMIT = 24
+    #: Jump to ``a`` unless the back end of port ``b``'s ring has to be told.
+    JUMP_UNLESS_KICK = 25
+    #: Tell the back end of port ``a``'s ring, which wakes it if it sleeps.
+    KICK = 26
+    #: Block until the last request of port ``a`` is done and its interrupt taken.
+    AWAIT = 27
+    #: As the task of back end ``a``: take what is next, and use the CPU time that it needs; blocks if there is nothing.
+    TAKE = 28
+    #: As the task of back end ``a``: pass on what was taken, to the device or to the guest.
+    FINISH = 29
     #: Take spinlock ``a``, spinning while somebody else holds it; the kernel does not preempt meanwhile.
     SPIN_LOCK = 30
     #: Release spinlock ``a``.

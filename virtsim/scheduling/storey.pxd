@@ -8,7 +8,7 @@ from virtsim.scheduling.events cimport EventQueue
 from virtsim.scheduling.fair cimport Entity, FairQueue
 from virtsim.scheduling.group cimport Group
 from virtsim.scheduling.heart cimport Heart
-from virtsim.scheduling.interpreter cimport Interpreter
+from virtsim.scheduling.input_output cimport InputOutput
 from virtsim.scheduling.task cimport Task
 
 cdef long long BLOCKED, RUNNABLE, RUNNING, RESCHEDULE, TICK, TIMER

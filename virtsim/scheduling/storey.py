@@ -30,8 +30,8 @@ from virtsim.scheduling.events import RESCHEDULE, TICK, TIMER
 from virtsim.scheduling.fair import Entity
 from virtsim.scheduling.group import Group
 from virtsim.scheduling.heart import Heart
-from virtsim.scheduling.interpreter import Interpreter
-from virtsim.scheduling.program import Code, Program
+from virtsim.scheduling.input_output import InputOutput
+from virtsim.scheduling.program import GAVE_UP, GO_ON, NEEDS_TIME, Code, Program
 from virtsim.scheduling.settings import SPINNING, Hypervisor, Kernel, SchedulingCosts
 from virtsim.scheduling.task import BLOCKED, RUNNABLE, RUNNING, Task
 from virtsim.scheduling.vcpu_states import (
@@ -39,12 +39,9 @@ from virtsim.scheduling.vcpu_states import (
     BUSY,
     ENDLESS_NS,
     FAR_NS,
-    GAVE_UP,
-    GO_ON,
     GUEST,
     HALTED,
     IDLE,
-    NEEDS_TIME,
     OVERHEAD,
     PAUSE_LOOP,
     POLLING,
@@ -496,7 +493,7 @@ class Storey(Heart):
         if isinstance(task, Vcpu):
             vcpu = task
             return self._enter(vcpu)
-        return Interpreter._extended(self, task, code, a, b)
+        return InputOutput._extended(self, task, code, a, b)
 
     def _enter(self, vcpu: Vcpu) -> int:
         """A vCPU has its CPU: it goes into its guest, or to sleep."""

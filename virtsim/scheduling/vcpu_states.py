@@ -9,8 +9,6 @@ ENDLESS_NS = 1 << 60
 AWAY, GUEST, POLLING, HALTED = range(4)
 # What its time counts as.
 BUSY, OVERHEAD, STEAL, IDLE = range(4)
-# What an instruction comes to: the program goes on, needs CPU time, has given up its CPU.
-GO_ON, NEEDS_TIME, GAVE_UP = range(3)
 
 #: The kind of event at which a hypervisor notices that a vCPU spins.
 PAUSE_LOOP = 40

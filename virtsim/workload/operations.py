@@ -186,6 +186,51 @@ class WriteFsync(_Operation, frozen=True, kw_only=True, tag="write_fsync"):
             raise ValueError("size must be 1B to 64MiB")
 
 
+class DiskRead(_Operation, frozen=True, kw_only=True, tag="disk_read"):
+    """Read ``size`` bytes from the host's disk, past the page cache, and wait for them. Model only."""
+
+    size: Size = Size(4096)
+
+    def _check(self) -> None:
+        if not 1 <= self.size <= LARGEST_BUFFER:
+            raise ValueError("size must be 1B to 64MiB")
+
+
+class DiskWrite(_Operation, frozen=True, kw_only=True, tag="disk_write"):
+    """Hand ``size`` bytes to the host's disk and go on; blocks while the device's queue is full. Model only."""
+
+    size: Size = Size(4096)
+
+    def _check(self) -> None:
+        if not 1 <= self.size <= LARGEST_BUFFER:
+            raise ValueError("size must be 1B to 64MiB")
+
+
+class PacketSend(_Operation, frozen=True, kw_only=True, tag="packet_send"):
+    """Send ``size`` bytes over the host's network device and go on; blocks while the ring is full. Model only."""
+
+    size: Size = Size(1448)
+
+    def _check(self) -> None:
+        if not 1 <= self.size <= 65_536:
+            raise ValueError("size must be 1B to 64KiB (one call of the stack with segmentation offload)")
+
+
+class PacketCall(_Operation, frozen=True, kw_only=True, tag="packet_call"):
+    """Send ``size`` bytes to a remote machine, which answers with ``answer`` bytes after ``remote``. Model only.
+
+    ``remote`` is all that lies behind this host's own network device: the way there, the work, the way back.
+    """
+
+    size: Size = Size(64)
+    answer: Size = Size(64)
+    remote: Duration = Duration(0)
+
+    def _check(self) -> None:
+        if not 1 <= self.size <= 65_536 or not 1 <= self.answer <= 65_536:
+            raise ValueError("size and answer must be 1B to 64KiB")
+
+
 class Repeat(_Operation, frozen=True, kw_only=True, tag="repeat"):
     """Run ``body`` ``count`` times, or until the end of the run."""
 
@@ -214,6 +259,13 @@ Operation = Union[
     Lock,
     Unlock,
     WriteFsync,
+    DiskRead,
+    DiskWrite,
+    PacketSend,
+    PacketCall,
     Repeat,
     Exit,
 ]
+
+#: Those that use the host's devices; the real back end has none of them.
+DEVICE_OPERATIONS = (DiskRead, DiskWrite, PacketSend, PacketCall)

@@ -27,6 +27,12 @@ from virtsim.platform.layers.base import LAYER_KINDS, LayerKind, Settings, Step,
 
 _BATCH = assumed(1.0, "1/event", "no batching: one request at a time")
 
+_RING = {
+    "ring": assumed(256, "1", "requests that a ring holds: QEMU's default; Xen's network ring of one page"),
+    "suppression": exact(1, "switch", "notifications only where the other side asks for them, in the stages"),
+    "refill": assumed(0.75, "1", "part of a full network ring to be sent before its driver is told (Linux virtio-net)"),
+}
+
 
 class Device(LayerKind):
     """Base of the device layers: offers the machine below with another way to its devices."""
@@ -75,6 +81,7 @@ class Virtio(Device):
     needs = frozenset({"machine"})
     parameters = {
         "batch": _BATCH,
+        **_RING,
         "in_kernel": exact(1, "switch", "back end in the kernel (vhost) or in the monitor's process"),
         "calls_per_request": assumed(1, "1/request", "one system call of a back end in the monitor's process"),
     }
@@ -103,6 +110,7 @@ class SplitDriver(Device):
     needs = frozenset({"hypercalls"})
     parameters = {
         "batch": _BATCH,
+        **_RING,
         "driver_domain": exact(1, "switch", "back end in a domain of its own, or in the hypervisor (2003)"),
         "switches": exact(2, "1/event", "to the driver domain and back, where it shares the processor"),
     }

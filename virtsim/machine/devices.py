@@ -1,0 +1,233 @@
+"""A machine's devices, and the rings and back ends through which its guests reach them.
+
+The stages of a request and their prices are the platform's (:func:`virtsim.platform.paths.io_parts`); who runs
+when, and how often the other side has to be told, comes out of the heart.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from virtsim.core.errors import SpecError
+from virtsim.core.parameter import Parameter
+from virtsim.core.streams import Streams
+from virtsim.core.units import NS_PER_S
+from virtsim.platform.costs import Costs
+from virtsim.platform.expand import price
+from virtsim.platform.host import Disk, HostCard, Nic
+from virtsim.platform.layers.base import Settings
+from virtsim.platform.paths import Parts, io_parts
+from virtsim.scheduling.devices import BackEnd, Port, Ring, Station
+from virtsim.scheduling.group import Group
+from virtsim.scheduling.heart import Heart
+from virtsim.scheduling.program import Program, Sampler
+from virtsim.scheduling.task import Task
+from virtsim.scheduling.weight import group_load, nice_load
+from virtsim.workload.draw import Draw
+
+#: Guest name under which a driver domain that all guests share is recorded, and its group.
+DRIVER_DOMAIN = "driver-domain"
+
+
+@dataclass(frozen=True)
+class PartTimes:
+    """CPU time of the parts of a request, ns; see :class:`~virtsim.platform.paths.Parts`."""
+
+    party: str
+    submit: int
+    kick: int
+    interrupt: int
+    request: int
+    wake: int
+    device: int
+    signal: int
+
+    @classmethod
+    def of(cls, parts: Parts, card: HostCard) -> PartTimes:
+        """Priced on a host, each part rounded once; a request wakes a sleeping back end twice, there and back."""
+        prices = [round(price(totals, card)) for totals in parts[1:]]
+        prices[4] = round(price(parts.wake, card) / 2)
+        return cls(parts.party, *prices)
+
+
+class MachineDevices:
+    """The devices of one machine and those who serve them.
+
+    Attributes
+    ----------
+    stations : dict of str to Station
+        ``disk``, ``nic-out``, ``nic-in``; those that are used.
+    rings : dict of (guest, ring) to Ring
+        ``disk``, ``nic-out``, ``nic-in`` of each guest that uses them.
+    back_ends : list of (guest name, process name, Task)
+        As the builder lists tasks.
+    """
+
+    def __init__(self, heart: Heart, card: HostCard, streams: Streams, cpus: frozenset[int]) -> None:
+        self.heart = heart
+        self.card = card
+        self.streams = streams
+        self.cpus = cpus
+        self.stations: dict[str, Station] = {}
+        self.rings: dict[tuple[str, str], Ring] = {}
+        self.back_ends: list[tuple[str, str, Task]] = []
+        self.driver_domain: Group | None = None
+        self._servers: dict[tuple[str, str], BackEnd] = {}
+
+    @property
+    def disk(self) -> Disk:
+        """The host's disk."""
+        if self.card.devices.disk is None:
+            raise SpecError(
+                f"host {self.card.name!r}: devices.disk", "this host's card describes no disk, but a task uses one"
+            )
+        return self.card.devices.disk
+
+    @property
+    def nic(self) -> Nic:
+        """The host's network device."""
+        if self.card.devices.nic is None:
+            raise SpecError(
+                f"host {self.card.name!r}: devices.nic",
+                "this host's card describes no network device, but a task uses one",
+            )
+        return self.card.devices.nic
+
+    def station(self, name: str, ways: int = 1) -> Station:
+        """A device, made when first asked for."""
+        return self.stations.setdefault(name, Station(name, ways))
+
+    def server(self, guest: GuestDevices, times: PartTimes) -> BackEnd | None:
+        """The task that serves a guest's rings; a driver domain serves all guests, others one each."""
+        if not times.party:
+            return None
+        shared = times.party == "driver domain"
+        key = ("" if shared else guest.name, times.party)
+        if key not in self._servers:
+            self._servers[key] = self._start_server(guest, times, shared)
+        return self._servers[key]
+
+    def _start_server(self, guest: GuestDevices, times: PartTimes, shared: bool) -> BackEnd:
+        group = guest.group
+        if shared:
+            group = self.heart.add_group(DRIVER_DOMAIN, self.heart.root, group_load(100), self.cpus)
+            self.driver_domain = group
+        name, process = (DRIVER_DOMAIN, "vcpu") if shared else (guest.name, times.party.replace(" ", "-").lower())
+        cpus = group.cpus & self.cpus
+        backend = BackEnd(times.wake)
+        task = Task(f"{name}/{process}", group, nice_load(0), Program(), cpus, self.heart.kernel.base_slice_ns)
+        self.heart.add_back_end(backend, task, min(cpus))
+        self.back_ends.append((name, process, task))
+        return backend
+
+
+class GuestDevices:
+    """One guest's rings to the machine's devices.
+
+    Parameters
+    ----------
+    machine : MachineDevices
+    name : str
+        Of the guest.
+    group : Group
+        Where its threads run.
+    costs : Costs
+        Prices on its stack.
+    """
+
+    def __init__(self, machine: MachineDevices, name: str, group: Group, costs: Costs) -> None:
+        self.machine = machine
+        self.name = name
+        self.group = group
+        self.costs = costs
+
+    def times(self, event: str, size: int) -> PartTimes:
+        """What a request costs whom."""
+        return PartTimes.of(io_parts(event, self.costs.stack, size), self.machine.card)
+
+    def disk_port(self, size: int, awaited: bool) -> tuple[Port, PartTimes]:
+        """An operation on the disk."""
+        disk, times = self.machine.disk, self.times("file_io", size)
+        station = self.machine.station("disk", _whole(disk.ways, "devices.disk.ways"))
+        transfer_ns = _time_ns(size, disk.bandwidth.known("devices.disk.bandwidth"))
+        ring = self._ring("disk", times, disk.queue, lazy=False)
+        port = Port(ring, station, transfer_ns, size, self._samplers(disk), awaited, times.request)
+        return port, times
+
+    def send_port(self, size: int) -> tuple[Port, PartTimes]:
+        """A message to the network."""
+        return self._out(size, None, 0)
+
+    def call_port(self, size: int, answer: int, remote_ns: int) -> tuple[Port, PartTimes, PartTimes]:
+        """A message to the network and its answer; the parts of both."""
+        back = self.times("packet_receive", answer)
+        serving = self.times("packet_send", answer)
+        # The expansion of a received packet names no back end of virtio, which hands it over all the same.
+        party = serving.party
+        back = PartTimes(party, back.submit, 0, back.interrupt, 0, serving.wake, back.device, back.signal)
+        ring = self._ring("nic-in", back, self.machine.nic.queue, lazy=False)
+        port = Port(ring, self.machine.station("nic-in"), self._wire_ns(answer), answer)
+        out, there = self._out(size, port, remote_ns)
+        return out, there, back
+
+    def _out(self, size: int, answer: Port | None, remote_ns: int) -> tuple[Port, PartTimes]:
+        times = self.times("packet_send", size)
+        ring = self._ring("nic-out", times, self.machine.nic.queue, lazy=True)
+        port = Port(
+            ring,
+            self.machine.station("nic-out"),
+            self._wire_ns(size),
+            size,
+            [],
+            False,
+            times.request,
+            answer,
+            remote_ns,
+        )
+        return port, times
+
+    def _wire_ns(self, size: int) -> int:
+        nic = self.machine.nic
+        return _time_ns(nic.wire_bytes(size), nic.rate.known("devices.nic.rate") / 8)
+
+    def _samplers(self, disk: Disk) -> list[Sampler]:
+        samplers = []
+        for i, parameter in enumerate(disk.positioning):
+            mean_ns = round(parameter.known(f"devices.disk.positioning[{i}]"))
+            draw = (
+                Draw("uniform", (0, 2 * mean_ns))
+                if disk.distribution == "uniform"
+                else Draw(disk.distribution, (mean_ns,))
+            )
+            samplers.append(Sampler(draw, self.machine.streams.seed64(self.name, f"disk.{i}")))
+        return samplers
+
+    def _ring(self, name: str, times: PartTimes, queue: Parameter, lazy: bool) -> Ring:
+        key = (self.name, name)
+        if key not in self.machine.rings:
+            settings = _device_settings(self.costs)
+            server = self.machine.server(self, times)
+            size = _whole(queue, "devices.queue")
+            suppress, refill = True, 1
+            if server is not None and settings is not None:
+                size = max(1, round(settings["ring"]))
+                suppress = settings.on("suppression")
+                refill = max(1, round(size * settings["refill"]))
+            ring = Ring(f"{self.name}/{name}", size, server, suppress, lazy, refill)
+            ring.interrupt_ns, ring.device_ns, ring.signal_ns = times.interrupt, times.device, times.signal
+            self.machine.rings[key] = ring
+        return self.machine.rings[key]
+
+
+def _device_settings(costs: Costs) -> Settings | None:
+    """Parameters of the topmost layer with rings; None if there is none."""
+    found = [settings for settings in costs.stack.settings if "ring" in settings.parameters]
+    return found[-1] if found else None
+
+
+def _time_ns(size: int, rate: float) -> int:
+    return round(size * NS_PER_S / rate)
+
+
+def _whole(parameter: Parameter, where: str) -> int:
+    return round(parameter.known(where))

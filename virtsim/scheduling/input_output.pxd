@@ -1,0 +1,49 @@
+cimport cython
+
+from virtsim.scheduling.cpu cimport Cpu
+from virtsim.scheduling.devices cimport BackEnd, Port, Request, Ring, Station
+from virtsim.scheduling.interpreter cimport Interpreter
+from virtsim.scheduling.program cimport Sampler
+from virtsim.scheduling.tally cimport Tally
+from virtsim.scheduling.task cimport Task
+
+cdef long long DEVICE, GO_ON, NEEDS_TIME, GAVE_UP, ENDED
+cdef long long _SUBMIT, _JUMP_UNLESS_KICK, _KICK, _AWAIT, _TAKE, _FINISH
+cdef long long _REQUEST, _DONE, _SIGNAL, _POSITIONED, _TRANSFERRED, _ANSWERED
+
+
+cdef class InputOutput(Interpreter):
+    cdef public list ports
+    cdef public list back_ends
+
+    @cython.locals(port=Port)
+    cdef int _extended(self, Task task, long long code, long long a, long long b) except -1
+    @cython.locals(ring=Ring, request=Request)
+    cdef long long _submit(self, Task task, Port port) except -1
+    cdef bint _kick_wanted(self, Ring ring) except -1
+    @cython.locals(backend=BackEnd, cpu=Cpu)
+    cdef long long _tell(self, Task task, Ring ring) except -1
+    @cython.locals(request=Request, ring=Ring, cpu=Cpu)
+    cdef long long _await(self, Task task, Port port) except -1
+    @cython.locals(cost_ns=cython.longlong, free=cython.longlong, done=list, request=Request, waiter=Task)
+    cdef long long _reap(self, Ring ring, Task by) except -1
+    @cython.locals(ring=Ring, wanted=cython.bint)
+    cdef bint _done(self, Request request) except -1
+    @cython.locals(ring=Ring, task=Task, waits=cython.bint)
+    cdef int _interrupt(self, Request request) except -1
+    @cython.locals(cpu=Cpu)
+    cdef void _charge(self, Task task, long long cost_ns)
+    @cython.locals(ring=Ring, rings=cython.longlong)
+    cdef long long _take_next(self, Task task, BackEnd backend) except -1
+    @cython.locals(request=Request, ring=Ring, cpu=Cpu)
+    cdef long long _finish(self, Task task, BackEnd backend) except -1
+    @cython.locals(station=Station)
+    cdef int _to_device(self, Request request) except -1
+    @cython.locals(port=Port, station=Station, positioning_ns=cython.longlong, sampler=Sampler)
+    cdef int _position(self, Request request) except -1
+    @cython.locals(port=Port, station=Station, begin_ns=cython.longlong)
+    cdef int _transfer(self, Request request) except -1
+    @cython.locals(port=Port, station=Station)
+    cdef void _device(self, Request request, long long stage)
+    @cython.locals(ring=Ring, backend=BackEnd, task=Task)
+    cdef void _hand_back(self, Request request)
