@@ -67,7 +67,6 @@ cdef class Dispatcher(Classes):
     cdef int _pull(self, Task task, Cpu cpu) except -1
     @cython.locals(task=Task)
     cdef int _evict(self, Cpu cpu) except -1
-    @cython.locals(queue=FairQueue)
     cdef void _new_period(self, Group group)
     @cython.locals(queue=FairQueue)
     cdef void _release(self, Group group)
