@@ -47,6 +47,7 @@ docs: $(VENV)/.docs
 golden: $(VENV)/.dev
 	$(BIN)/python docs/generate.py
 	$(BIN)/python -m tests.cluster.migration_cases
+	$(BIN)/python -m tests.testing.broken
 
 clean:
 	rm -rf out build dist docs/_build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis *.egg-info

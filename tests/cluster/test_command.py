@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from virtsim.cli.cluster import app
-from virtsim.cluster import ClusterRun
+from virtsim.cluster import ClusterRun, planetlab_scenario, read_planetlab, run_reference, simulate_cluster
 
 RUNNER = CliRunner()
 DATA = Path(__file__).parent.parent.parent / "data" / "planetlab.npz"
@@ -34,6 +34,26 @@ def test_totals_are_printed_and_written(small: Path, tmp_path: Path, rules: str)
     totals = json.loads((tmp_path / "o.json").read_text())
     assert {"energy_kwh", "migrations", "slatah", "pdm", "slav", "shutdowns"} <= set(totals)
     assert ClusterRun.load(tmp_path / "r.json").totals == totals
+
+
+@pytest.mark.parametrize("rules", ["virtsim", "cloudsim-3.0.3"])
+def test_the_written_totals_are_exactly_those_of_python(small: Path, tmp_path: Path, rules: str) -> None:
+    """Not one bit of a figure is lost on the way through the file."""
+    out = tmp_path / "o.json"
+    arguments = ["run", "--traces", str(small), "--day", "20200101", "--rules", rules, "--hosts", "40", "--seed", "3"]
+    assert RUNNER.invoke(app, [*arguments, "--json", str(out)]).exit_code == 0
+    day = read_planetlab(small, "20200101")
+    if rules == "virtsim":
+        run = simulate_cluster(planetlab_scenario("lr-mmt", 40), day, seed=3)
+    else:
+        run = run_reference(day, "lr-mmt", seed=3, reference_hosts=40)
+    totals = json.loads(out.read_text())
+    assert totals == run.totals
+    for name in ("energy_kwh", "migrations", "slatah", "pdm", "slav", "shutdowns"):
+        assert type(totals[name]) is type(run.totals[name])
+        assert float(totals[name]).hex() == float(run.totals[name]).hex()
+    # Figures that have more digits than are shown: something would be lost if they were written as shown.
+    assert any(float(f"{value:.10g}") != value for value in totals.values())
 
 
 @pytest.mark.skipif(not DATA.is_file(), reason="the traces are data beside the package, not in it")

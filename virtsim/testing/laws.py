@@ -170,7 +170,8 @@ def no_needless_refusal(policy: Any, guests: Guests, hosts: Hosts) -> None:
 @law("not-more-hosts-than-guests", "packing")
 def not_more_hosts_than_guests(policy: Any, guests: Guests, hosts: Hosts) -> None:
     """Never more hosts than one each, and never fewer than the lower bound."""
-    places = _place(policy, guests, hosts)
+    # Counted before the answer is checked, so that a policy that overbooks breaks this law, too.
+    places = np.asarray(policy.place(guests, hosts, _random()))
     used = len(set(places[places >= 0].tolist()))
     _demand(used <= int((places >= 0).sum()), "not-more-hosts-than-guests", policy, _show(guests, hosts, places))
     if (places >= 0).all():

@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
+from virtsim.cluster.migration import Dirtying, DirtyPages
 from virtsim.cluster.policies.consolidation import Situation
 from virtsim.cluster.policies.selection import Candidates
 from virtsim.cluster.policies.tables import CPU, Guests, Hosts
 from virtsim.cluster.scenario import Failures
 from virtsim.cluster.traces.traces import Traces
-from virtsim.core.spec import Duration
+from virtsim.core.spec import Duration, Size
 from virtsim.core.units import NS_PER_S
 
 #: Kinds of host that strategies mix: CPU (MIPS), memory (bytes), idle and full power (W).
@@ -24,10 +25,10 @@ _WORDS = ("", "", "", "a", "b")
 
 
 @st.composite
-def guests(draw: Any, most: int = 10, apart: bool = True, largest: int = 100) -> Guests:
-    """Up to ``most`` guests, some of which must be apart."""
+def guests(draw: Any, most: int = 10, apart: bool = True, largest: int = 100, smallest: int = 0) -> Guests:
+    """Up to ``most`` guests, some of which must be apart; ``smallest`` is the least that one needs of the CPU."""
     n = draw(st.integers(0, most))
-    needs = draw(st.lists(st.tuples(st.integers(0, largest), st.integers(1, largest)), min_size=n, max_size=n))
+    needs = draw(st.lists(st.tuples(st.integers(smallest, largest), st.integers(1, largest)), min_size=n, max_size=n))
     words = draw(st.lists(st.sampled_from(_WORDS), min_size=n, max_size=n)) if apart else [""] * n
     return Guests([f"g{i}" for i in range(n)], np.array(needs, dtype=float).reshape(n, 2), words)
 
@@ -131,6 +132,16 @@ def failures(draw: Any, host_names: tuple[str, ...] = ("h-0", "h-1"), within_s: 
         )
     )
     return Failures(at=[(name, Duration(at * NS_PER_S), Duration(repair * NS_PER_S)) for name, at, repair in events])
+
+
+@st.composite
+def migrations(draw: Any) -> tuple[int, Dirtying, float]:
+    """A guest's memory, how it writes to it, and the bandwidth of the link."""
+    memory = draw(st.integers(1 << 20, 1 << 34))
+    written = draw(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1e9)), max_size=3))
+    share = max(1.0, sum(size for size, _ in written))
+    sets = [DirtyPages(size=Size(int(memory * size / share)), rate=Size(int(rate))) for size, rate in written]
+    return memory, Dirtying(sets=sets), draw(st.floats(1e6, 2e10))
 
 
 @st.composite

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, NamedTuple
 
 from msgspec import Meta
@@ -17,6 +17,9 @@ from msgspec import Meta
 from virtsim.core.errors import SpecError
 from virtsim.core.spec import Duration, Spec
 from virtsim.core.units import NS_PER_S
+
+# Rounding must not turn 3 * 0.8 / 0.8 into 4, nor put a ratio of exactly 1 + tolerance outside.
+_ROUNDING = 1e-9
 
 
 class HorizontalAutoscaler(Spec, frozen=True, kw_only=True):
@@ -34,31 +37,98 @@ class HorizontalAutoscaler(Spec, frozen=True, kw_only=True):
         A reduction goes no further than the largest number wanted within this time.
     cooldown : Duration
         At least so long between two changes.
+    period : Duration
+        Time between two decisions; each sees the mean utilisation since the last.
     largest_growth : float
-        Replicas at most so many times as many in one step.
+        Replicas at most so many times as many in one step, but one more in any case.
     """
 
     target: Annotated[float, Meta(gt=0, le=1)] = 0.8
     least: Annotated[int, Meta(ge=1)] = 1
-    most: Annotated[int, Meta(ge=1)] = 10
+    most: Annotated[int, Meta(ge=1, le=100_000)] = 10
     tolerance: Annotated[float, Meta(ge=0, le=1)] = 0.1
     stabilisation: Duration = Duration(300 * NS_PER_S)
     cooldown: Duration = Duration(0)
+    period: Duration = Duration(15 * NS_PER_S)
     largest_growth: Annotated[float, Meta(gt=1)] = 2.0
 
     def _check(self) -> None:
         if self.least > self.most:
-            raise SpecError("least", "must not be more than most")
+            raise SpecError("least", f"{self.least} replicas are more than most, {self.most}")
+        if self.period < 1:
+            raise SpecError("period", "the time between decisions must be more than 0")
 
-    def wanted(self, replicas: int, utilisation: float) -> int:
-        """Replicas that would bring the utilisation to the target: ``ceil(replicas * utilisation / target)``."""
+    def wanted(self, replicas: int, utilisation: float, starting: int = 0) -> int:
+        """Replicas that would bring the utilisation to the target: ``ceil(replicas * utilisation / target)``.
+
+        Parameters
+        ----------
+        replicas : int
+            Those that serve.
+        utilisation : float
+            Mean of theirs.
+        starting : int
+            Those that do not serve yet. They count as idle where more are wanted, so that what is on its way is not
+            ordered again, and not at all where fewer are.
+        """
+        planned = replicas + starting
         ratio = utilisation / self.target
-        if abs(ratio - 1) <= self.tolerance:
-            return replicas
-        # Rounding must not turn 3 * 0.8 / 0.8 into 4.
-        number = math.ceil(replicas * ratio - 1e-9)
-        growth = max(math.floor(replicas * self.largest_growth), replicas + 1)
+        if ratio > 1 and starting:
+            ratio *= replicas / planned
+            # With those on their way there are enough, or more than enough: wait for them.
+            if ratio <= 1 + self.tolerance + _ROUNDING:
+                return planned
+            replicas = planned
+        if abs(ratio - 1) <= self.tolerance + _ROUNDING:
+            return planned
+        number = math.ceil(replicas * ratio - _ROUNDING)
+        growth = max(math.floor(planned * self.largest_growth), planned + 1)
         return min(max(number, self.least), self.most, growth)
+
+
+@dataclass
+class Autoscaler:
+    """The rules at work on one service.
+
+    Parameters
+    ----------
+    rules : HorizontalAutoscaler
+        When to scale.
+    replicas : int
+        Replicas at the beginning, which count as wanted then.
+    """
+
+    rules: HorizontalAutoscaler
+    replicas: int
+    _wishes: deque[tuple[int, int]] = field(init=False)
+    _changed_ns: int | None = field(init=False, default=None)
+
+    def __post_init__(self) -> None:
+        self._wishes = deque([(0, self.replicas)])
+
+    def decide(self, now_ns: int, serving: int, utilisation: float) -> int:
+        """Replicas from now on, those that start included.
+
+        Parameters
+        ----------
+        now_ns : int, ns
+            Time since the service began.
+        serving : int
+            Replicas that serve; without any there is no utilisation, and nothing changes.
+        utilisation : float
+            Mean of the serving replicas' requests.
+        """
+        rules, planned = self.rules, self.replicas
+        wish = rules.wanted(serving, utilisation, max(planned - serving, 0)) if serving else planned
+        self._wishes.append((now_ns, wish))
+        while self._wishes[0][0] < now_ns - rules.stabilisation:
+            self._wishes.popleft()
+        if wish < planned:
+            wish = min(planned, max(number for _, number in self._wishes))
+        rested = self._changed_ns is None or now_ns - self._changed_ns >= rules.cooldown
+        if wish != planned and rested:
+            self._changed_ns, self.replicas = now_ns, wish
+        return self.replicas
 
 
 class Scaled(NamedTuple):
@@ -72,12 +142,12 @@ class Scaled(NamedTuple):
 
 @dataclass
 class ScaledService:
-    """A service under an autoscaler.
+    """A service under an autoscaler, by itself: replicas as fast as the demand's unit, and no hosts.
 
     Parameters
     ----------
     rules : HorizontalAutoscaler
-        When to scale.
+        When to scale; a step of the demand is its period.
     start_ns : int, ns
         Time until a new replica serves.
     """
@@ -93,31 +163,24 @@ class ScaledService:
         SpecError
             If a demand is negative or the step is not positive.
         """
-        if step_ns <= 0 or any(not value >= 0 for value in demand):
-            raise SpecError("demand", "needs steps longer than 0 and values of at least 0")
+        if step_ns <= 0 or any(not 0 <= value < math.inf for value in demand):
+            raise SpecError("demand", "needs steps longer than 0 and finite values of at least 0")
         rules = self.rules
         serving = min(max(replicas or rules.least, rules.least), rules.most)
+        scaler = Autoscaler(rules, serving)
         coming: deque[tuple[int, int]] = deque()
-        wishes: deque[tuple[int, int]] = deque()
-        changed_ns = -rules.cooldown
         history: list[Scaled] = []
         for k, work in enumerate(demand):
             now = (k + 1) * step_ns
             while coming and coming[0][0] <= now - step_ns:
                 serving = coming.popleft()[1]
-            utilisation = min(work / serving, 1.0) if serving else 0.0
-            history.append(Scaled(now, serving, utilisation, max(0.0, work - serving)))
-            planned = coming[-1][1] if coming else serving
-            wish = rules.wanted(serving, work / serving) if planned == serving else planned
-            wishes.append((now, wish))
-            while wishes[0][0] < now - rules.stabilisation:
-                wishes.popleft()
-            if wish < planned:
-                wish = min(planned, max(number for _, number in wishes))
-            if wish != planned and now - changed_ns >= rules.cooldown:
-                changed_ns = now
-                if wish > planned:
-                    coming.append((now + self.start_ns, wish))
-                else:
-                    coming.append((now, wish))
+            history.append(Scaled(now, serving, min(work / serving, 1.0), max(0.0, work - serving)))
+            planned = scaler.replicas
+            wish = scaler.decide(now, serving, work / serving)
+            if wish > planned:
+                coming.append((now + self.start_ns, wish))
+            elif wish < planned:
+                # Those that start go first.
+                serving = min(serving, wish)
+                coming = deque((time_ns, min(number, wish)) for time_ns, number in coming)
         return history
