@@ -25,6 +25,7 @@ from tests.scheduling.test_laws import KERNELS, Plan, plans
 from tests.scheduling.test_policies import MADE
 from virtsim.core import variant
 from virtsim.scheduling.events import BURST_END, CALL, TICK, TIMER, EventQueue
+from virtsim.scheduling.words import Words
 
 compiled = pytest.mark.needs("compiled heart")
 ROOT = Path(__file__).resolve().parents[2]
@@ -210,3 +211,27 @@ def test_void_events_do_not_pile_up():
             if queue.kind == TICK:
                 ticks.append(queue.subject)
         assert ticks == list(range(0, 100_000, 100))
+
+
+_STEPS = st.one_of(
+    st.tuples(st.just("append"), st.integers(-(2**63), 2**63 - 1)),
+    st.tuples(st.just("set"), st.integers(-40, 40), st.integers(-(2**63), 2**63 - 1)),
+    st.tuples(st.just("get"), st.integers(-40, 40)),
+)
+
+
+@given(st.integers(0, 20), st.lists(_STEPS, max_size=60))
+def test_words_are_as_a_list_of_numbers(count, steps):
+    words, model = Words(count), [0] * count
+    for kind, *values in steps:
+        if kind == "append":
+            words.append(*values)
+            model.append(*values)
+        elif not -len(model) <= values[0] < len(model):
+            with pytest.raises(IndexError):
+                words[values[0]]
+        elif kind == "set":
+            words[values[0]] = model[values[0]] = values[1]
+        else:
+            assert words[values[0]] == model[values[0]]
+    assert (len(words), list(words)) == (len(model), model)

@@ -25,10 +25,12 @@ class Cold:
         the logarithm of the absence, before the first in proportion to it, behind the last constant.
     """
 
-    __slots__ = ("_busy", "_idle")
+    __slots__ = ("_busy", "_idle", "_power")
 
     def __init__(self, points: Sequence[tuple[int, int, int]] = ()) -> None:
         self._busy = _at_powers_of_two([(away, busy) for away, busy, _ in points])
+        #: The last absence's power of two: the next one's is seldom far from it.
+        self._power = 0
         self._idle = _at_powers_of_two([(away, idle) for away, _, idle in points])
 
     def cost_ns(self, away_ns: int, idle: bool) -> int:
@@ -36,9 +38,14 @@ class Cold:
         table = self._idle if idle else self._busy
         if away_ns <= 0 or not table:
             return 0
-        power = away_ns.bit_length() - 1
-        if power >= _LAST:
+        if away_ns >> _LAST:
             return table[_LAST]
+        power = self._power
+        while away_ns >> power > 1:
+            power += 1
+        while away_ns >> power == 0:
+            power -= 1
+        self._power = power
         low, high = table[power], table[power + 1]
         return low + ((high - low) * (away_ns - (1 << power)) >> power)
 

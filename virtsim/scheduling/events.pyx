@@ -4,7 +4,9 @@ The same order on a plain array of C structures: four children to a node, so tha
 lie in two cache lines and the tree is half as high.
 """
 
+from cpython.list cimport PyList_GET_ITEM, PyList_SET_ITEM
 from cpython.mem cimport PyMem_Free, PyMem_Realloc
+from cpython.ref cimport Py_DECREF, Py_INCREF
 
 cdef extern from *:
     const unsigned int VIRTSIM_DIGEST
@@ -24,6 +26,14 @@ cdef inline bint _before(const Event* a, const Event* b) noexcept nogil:
     if a.time_ns != b.time_ns:
         return a.time_ns < b.time_ns
     return a.key < b.key
+
+
+cdef inline void _put(list subjects, Py_ssize_t place, object subject) noexcept:
+    """As ``subjects[place] = subject``, for a place that there is."""
+    before = PyList_GET_ITEM(subjects, place)
+    Py_INCREF(subject)
+    PyList_SET_ITEM(subjects, place, subject)
+    Py_DECREF(<object>before)
 
 
 cdef class EventQueue:
@@ -50,7 +60,7 @@ cdef class EventQueue:
         event.key = (kind << _KIND_SHIFT) | self._sequence
         event.version = version
         event.slot = self._heap[self._length].slot
-        self._subjects[event.slot] = subject
+        _put(self._subjects, event.slot, subject)
         self._length += 1
         self._up(self._length - 1, &event)
         if self._length > self._limit:
@@ -65,8 +75,8 @@ cdef class EventQueue:
         self.time_ns = first.time_ns
         self.kind = first.key >> _KIND_SHIFT
         self.version = first.version
-        self.subject = self._subjects[first.slot]
-        self._subjects[first.slot] = None
+        self.subject = <object>PyList_GET_ITEM(self._subjects, first.slot)
+        _put(self._subjects, first.slot, None)
         self._length -= 1
         if self._length:
             self._down(0, self._heap + self._length)
@@ -131,7 +141,7 @@ cdef class EventQueue:
                 self._heap[kept] = event
                 kept += 1
             else:
-                self._subjects[event.slot] = None
+                _put(self._subjects, event.slot, None)
         self._length = kept
         for i in range((kept - 2) >> 2, -1, -1):
             self._down(i, self._heap + i)

@@ -7,6 +7,7 @@ from virtsim.scheduling.program cimport Program, Sampler
 from virtsim.scheduling.request cimport RequestQueue
 from virtsim.scheduling.tally cimport Tally
 from virtsim.scheduling.task cimport Task
+from virtsim.scheduling.words cimport Words
 
 cdef long long GO_ON, NEEDS_TIME, GAVE_UP, MAX_ROUNDS_AT_ONCE, TIMER, BLOCKED, ENDED, NEW, RUNNABLE
 cdef long long _CPU, _CPU_DRAWN, _SLEEP, _SLEEP_DRAWN, _PERIODIC_BEGIN, _PERIODIC_WAIT, _RECORD_SINCE
@@ -15,8 +16,8 @@ cdef long long _JUMP_IF_DONE, _FORK_WAIT, _COUNT, _EXIT, _REQUEST_NOW, _JUMP, _P
 
 
 cdef class Interpreter(Dispatcher):
-    cdef public list semaphores
-    cdef public list wake_at
+    cdef public Words semaphores
+    cdef public Words wake_at
     cdef public list waiters
     cdef public list lock_owners
     cdef public list lock_waiters
@@ -26,7 +27,8 @@ cdef class Interpreter(Dispatcher):
     cdef tuple _timer_latency_ns
 
     @cython.locals(
-        program=Program, codes=list, operands=list, registers=list, slots=list, cpu=Cpu, sampler=Sampler,
+        program=Program, codes=cython.p_longlong, operands=cython.p_longlong, registers=cython.p_longlong,
+        slots=cython.p_longlong, cpu=Cpu, sampler=Sampler,
         queue=RequestQueue, rounds=cython.longlong, code=cython.longlong, a=cython.longlong, b=cython.longlong,
         pc=cython.longlong, outcome=cython.longlong, now=cython.longlong, arrival=cython.longlong,
     )

@@ -14,6 +14,7 @@ from virtsim.scheduling.request import RequestQueue
 from virtsim.scheduling.settings import Kernel, SchedulingCosts
 from virtsim.scheduling.tally import Tally
 from virtsim.scheduling.task import BLOCKED, ENDED, NEW, RUNNABLE, Task
+from virtsim.scheduling.words import Words
 
 #: A program that goes round more often than this without using time is refused.
 MAX_ROUNDS_AT_ONCE = 1_000_000
@@ -58,8 +59,8 @@ class Interpreter(Dispatcher):
 
     def __init__(self, cpus: int, kernel: Kernel, costs: SchedulingCosts, tick_phase_ns: int, seed: int) -> None:
         super().__init__(cpus, kernel, costs, tick_phase_ns, seed)
-        self.semaphores: list[int] = []
-        self.wake_at: list[int] = []
+        self.semaphores = Words()
+        self.wake_at = Words()
         self.waiters: list[list[Task]] = []
         self.lock_owners: list[Task | None] = []
         self.lock_waiters: list[list[Task]] = []
@@ -72,7 +73,7 @@ class Interpreter(Dispatcher):
     def step(self, task: Task) -> bool:
         """Interpret the task's program until it needs CPU time (true) or has blocked or ended (false)."""
         program = task.program
-        codes, operands, registers, slots = program.codes, program.a, program.b, task.slots
+        codes, operands, registers, slots = program.codes.at, program.a.at, program.b.at, task.slots.at
         now = self.now_ns
         rounds = 0
         while rounds < MAX_ROUNDS_AT_ONCE:
@@ -90,7 +91,7 @@ class Interpreter(Dispatcher):
                 if slots[b]:
                     slots[b] -= 1
             elif code == _COUNT:
-                task.operations[a] = task.operations.get(a, 0) + b
+                task.done.at[a] += b
             elif code == _SLEEP:
                 self._sleep_until(task, now + a)
                 return False
@@ -104,20 +105,20 @@ class Interpreter(Dispatcher):
             elif code == _RECORD_SINCE:
                 self._record(task, a, now - slots[b])
             elif code == _POST or code == _POST_SYNC:  # noqa: SIM109 (two C comparisons)
-                self.semaphores[a] += 1
-                if self.waiters[a] and self.semaphores[a] >= self.wake_at[a]:
+                self.semaphores.at[a] += 1
+                if self.waiters[a] and self.semaphores.at[a] >= self.wake_at.at[a]:
                     task.burst_ns += b + self.wake(self.waiters[a].pop(0), task.cpu, False, code == _POST_SYNC)
                     cpu = self.cpus[task.cpu]
                     if task.burst_ns > 0 or cpu.resched:
                         return True
             elif code == _WAIT:
-                if self.semaphores[a] == 0:
+                if self.semaphores.at[a] == 0:
                     self.waiters[a].append(task)
                     task.pc = pc
                     self._block(task)
                     task.burst_ns += b
                     return False
-                self.semaphores[a] -= 1
+                self.semaphores.at[a] -= 1
             elif code == _CPU_DRAWN:
                 sampler = program.samplers[a]
                 task.burst_ns += sampler.sample_ns()

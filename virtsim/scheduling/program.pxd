@@ -1,13 +1,15 @@
 from virtsim.core.streams cimport SplitMix64
+from virtsim.scheduling.words cimport Words
 
 
 cdef class Program:
-    cdef public list codes
-    cdef public list a
-    cdef public list b
+    cdef public Words codes
+    cdef public Words a
+    cdef public Words b
     cdef public list samplers
     cdef public list children
     cdef public long long slots
+    cdef public long long kinds
 
 
 cdef class Sampler:

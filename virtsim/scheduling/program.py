@@ -1,7 +1,7 @@
 """What a task does, as a flat list of instructions that the heart interprets.
 
 The machine compiles a task's program of operations into this; costs are in it already, as CPU time.
-A program is three parallel lists of integers (code, a, b), so that the compiled heart reads plain arrays.
+A program is three parallel rows of integers (code, a, b), which the compiled heart reads as plain arrays.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from enum import IntEnum
 
 from virtsim.core.streams import SplitMix64
+from virtsim.scheduling.words import Words
 from virtsim.workload.draw import Draw
 
 # What an instruction comes to: the program goes on, needs CPU time, has given up its CPU.
@@ -91,7 +92,7 @@ class Program:
 
     Attributes
     ----------
-    codes, a, b : list of int
+    codes, a, b : Words
         Parallel.
     samplers : list of Sampler
         Random durations, each with its own stream.
@@ -99,23 +100,28 @@ class Program:
         Programs of forked children.
     slots : int
         Number of integer registers the program uses.
+    kinds : int
+        One more than the highest number of a kind of operation that it counts.
     """
 
-    __slots__ = ("a", "b", "children", "codes", "samplers", "slots")
+    __slots__ = ("a", "b", "children", "codes", "kinds", "samplers", "slots")
 
     def __init__(self) -> None:
-        self.codes: list[int] = []
-        self.a: list[int] = []
-        self.b: list[int] = []
+        self.codes = Words()
+        self.a = Words()
+        self.b = Words()
         self.samplers: list[Sampler] = []
         self.children: list[Program] = []
         self.slots = 0
+        self.kinds = 0
 
     def emit(self, code: Code, a: int = 0, b: int = 0) -> int:
         """Append an instruction; returns its address."""
         self.codes.append(int(code))
         self.a.append(a)
         self.b.append(b)
+        if code == Code.COUNT and a >= self.kinds:
+            self.kinds = a + 1
         return len(self.codes) - 1
 
     def cpu(self, duration_ns: int) -> None:

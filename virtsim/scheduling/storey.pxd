@@ -10,10 +10,11 @@ from virtsim.scheduling.group cimport Group
 from virtsim.scheduling.heart cimport Heart
 from virtsim.scheduling.input_output cimport InputOutput
 from virtsim.scheduling.task cimport Task
+from virtsim.scheduling.words cimport Words
 
 cdef long long BLOCKED, RUNNABLE, RUNNING, RESCHEDULE, TICK, TIMER
 cdef long long FAR_NS, ENDLESS_NS, AWAY, GUEST, POLLING, HALTED, BUSY, OVERHEAD, STEAL, IDLE
-cdef long long GO_ON, NEEDS_TIME, GAVE_UP, PAUSE_LOOP, _NOTIFY, _SPIN_LOCK, _SPIN_UNLOCK, _PLE, _PV
+cdef long long GO_ON, NEEDS_TIME, GAVE_UP, PAUSE_LOOP, _NOTIFY, _SPIN_LOCK, _SPIN_UNLOCK, _PLE, _PV, NO_LOCK
 
 
 cdef class Vcpu(Task):
@@ -64,9 +65,9 @@ cdef class Storey(Heart):
     cdef readonly list doors
     cdef list spin_owners
     cdef list spin_waiters
-    cdef list held
-    cdef list spins_for
-    cdef list spun_from_ns
+    cdef Words held
+    cdef Words spins_for
+    cdef Words spun_from_ns
     cdef readonly long long spin_ns
     cdef bint _keep_awake
     cdef long long _last_boosted

@@ -47,7 +47,10 @@ from virtsim.scheduling.vcpu_states import (
     POLLING,
     STEAL,
 )
+from virtsim.scheduling.words import Words
 
+#: Spins for no lock.
+NO_LOCK = -1
 _PLE = SPINNING.index("ple")
 _PV = SPINNING.index("pv")
 _NOTIFY = int(Code.NOTIFY)
@@ -236,9 +239,11 @@ class Storey(Heart):
         self.spin_owners: list[Task | None] = []
         self.spin_waiters: list[list[Task]] = []
         #: By CPU: how many spinlocks its task holds or waits for, and which one it spins for (-1: none).
-        self.held = [0] * cpus
-        self.spins_for = [-1] * cpus
-        self.spun_from_ns = [0] * cpus
+        self.held = Words(cpus)
+        self.spins_for = Words(cpus)
+        self.spun_from_ns = Words(cpus)
+        for number in range(cpus):
+            self.spins_for[number] = NO_LOCK
         self.spin_ns = 0
         self._keep_awake = False
         self._last_boosted = 0
@@ -344,7 +349,7 @@ class Storey(Heart):
 
     def _evict(self, cpu: Cpu) -> None:
         """As any heart; one that stands still, or must not be preempted, is left alone."""
-        if cpu.burst_at_ns < FAR_NS and not self.held[cpu.number]:
+        if cpu.burst_at_ns < FAR_NS and not self.held.at[cpu.number]:
             self._keep_awake = True
             Dispatcher._evict(self, cpu)
             self._keep_awake = False
@@ -569,9 +574,9 @@ class Storey(Heart):
 
     def _post(self, semaphore: int, cpu: Cpu, cost_ns: int) -> None:
         """An interrupt's handler on ``cpu`` posts; the one it wakes pays for it, else whoever runs there."""
-        self.semaphores[semaphore] += 1
+        self.semaphores.at[semaphore] += 1
         waiters = self.waiters[semaphore]
-        if waiters and self.semaphores[semaphore] >= self.wake_at[semaphore]:
+        if waiters and self.semaphores.at[semaphore] >= self.wake_at.at[semaphore]:
             waiter = waiters.pop(0)
             waiter.burst_ns += cost_ns
             self.wake(waiter, cpu.number, True)
@@ -582,9 +587,9 @@ class Storey(Heart):
 
     def _post_below(self, semaphore: int, waker: int) -> int:
         """As POST, by a task of a storey above."""
-        self.semaphores[semaphore] += 1
+        self.semaphores.at[semaphore] += 1
         waiters = self.waiters[semaphore]
-        if waiters and self.semaphores[semaphore] >= self.wake_at[semaphore]:
+        if waiters and self.semaphores.at[semaphore] >= self.wake_at.at[semaphore]:
             return self.wake(waiters.pop(0), waker)
         return 0
 
@@ -638,7 +643,7 @@ class Storey(Heart):
             task.burst_ns = burst_ns
         else:
             Dispatcher._run_on(self, cpu, task)
-        if self.spins_for[cpu.number] >= 0 and self.vcpus and cpu.burst_at_ns < FAR_NS:
+        if self.spins_for.at[cpu.number] >= 0 and self.vcpus and cpu.burst_at_ns < FAR_NS:
             window_ns = self._spin_window_ns(self.vcpus[cpu.number])
             if window_ns:
                 self.events.push(self.now_ns + window_ns, PAUSE_LOOP, cpu, cpu.version)
@@ -656,31 +661,31 @@ class Storey(Heart):
 
     def _pick(self, cpu: Cpu) -> Task | None:
         """Who holds or waits for a spinlock is not preempted by this kernel."""
-        if self.held[cpu.number]:
+        if self.held.at[cpu.number]:
             return cpu.current
         return Dispatcher._pick(self, cpu)
 
     def _spin_lock(self, task: Task, number: int) -> int:
         cpu = task.cpu
-        self.held[cpu] += 1
+        self.held.at[cpu] += 1
         if self.spin_owners[number] is None:
             self.spin_owners[number] = task
             return GO_ON
         self.spin_waiters[number].append(task)
         self._account(self.cpus[cpu])
-        self.spins_for[cpu] = number
-        self.spun_from_ns[cpu] = task.cpu_time_ns
+        self.spins_for.at[cpu] = number
+        self.spun_from_ns.at[cpu] = task.cpu_time_ns
         task.burst_ns = ENDLESS_NS
         return NEEDS_TIME
 
     def _spin_unlock(self, task: Task, number: int) -> int:
         cpu = self.cpus[task.cpu]
-        self.held[task.cpu] -= 1
+        self.held.at[task.cpu] -= 1
         self.spin_owners[number] = None
         waiters = self.spin_waiters[number]
         if waiters:
             self._grant(number, self._next_spinner(waiters))
-        if self.held[task.cpu] == 0 and cpu.current is not None:
+        if self.held.at[task.cpu] == 0 and cpu.current is not None:
             # What was put off while it held the lock.
             self._reschedule_if_due(cpu)
         return GO_ON
@@ -709,7 +714,7 @@ class Storey(Heart):
         self.spin_owners[number] = waiter
         cpu = self.cpus[waiter.cpu]
         self._end_spin(cpu, waiter)
-        self.spins_for[waiter.cpu] = -1
+        self.spins_for.at[waiter.cpu] = NO_LOCK
         waiter.burst_ns = 0
         if cpu.burst_at_ns < FAR_NS:
             cpu.burst_at_ns = self.now_ns
@@ -719,8 +724,8 @@ class Storey(Heart):
 
     def _end_spin(self, cpu: Cpu, task: Task) -> None:
         self._account(cpu)
-        self.spin_ns += task.cpu_time_ns - self.spun_from_ns[cpu.number]
-        self.spun_from_ns[cpu.number] = task.cpu_time_ns
+        self.spin_ns += task.cpu_time_ns - self.spun_from_ns.at[cpu.number]
+        self.spun_from_ns.at[cpu.number] = task.cpu_time_ns
 
     def _spin_window_ns(self, vcpu: Vcpu) -> int:
         """After how much spinning something is done about it; 0 for never."""
@@ -729,7 +734,7 @@ class Storey(Heart):
         return vcpu.pause_window_ns if vcpu.spinning == _PLE else 0
 
     def _spun(self, cpu: Cpu, version: int) -> None:
-        if version == cpu.version and self.spins_for[cpu.number] >= 0:
+        if version == cpu.version and self.spins_for.at[cpu.number] >= 0:
             self._pause_loop(cpu)
 
     def _pause_loop(self, cpu: Cpu) -> None:
@@ -759,7 +764,7 @@ class Storey(Heart):
         for step in range(1, count + 1):
             number = (self._last_boosted + step) % count
             other = self.vcpus[number]
-            if other is not vcpu and other.state == RUNNABLE and (self.held[number] or other.pending):
+            if other is not vcpu and other.state == RUNNABLE and (self.held.at[number] or other.pending):
                 self._last_boosted = number
                 return other
         return None
@@ -804,7 +809,7 @@ class Storey(Heart):
             if cpu.current is not None:
                 self._account(cpu)
                 self._follow_burst(cpu, cpu.current)
-                if self.spins_for[cpu.number] >= 0:
+                if self.spins_for.at[cpu.number] >= 0:
                     self._end_spin(cpu, cpu.current)
         for vcpu in self.vcpus:
             vcpu.count(self.now_ns, vcpu.counted_as)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from virtsim.results.histogram import SUB_BITS, Histogram
+from virtsim.scheduling.words import Words
 
 _SUB_BITS = SUB_BITS
 _LAST = (1 << SUB_BITS) - 1
+_TOP = (2 << SUB_BITS) - 1
 #: Durations have less than 64 bits.
 _PIECES = 64 - SUB_BITS
 
@@ -16,10 +18,12 @@ class Tally:
     Counts lie in pieces of 128 buckets, for each power of two that comes up: about a kilobyte for each.
     """
 
-    __slots__ = ("_pieces", "count", "max_ns", "min_ns", "sum_ns")
+    __slots__ = ("_pieces", "_shift", "count", "max_ns", "min_ns", "sum_ns")
 
     def __init__(self) -> None:
-        self._pieces: list[list[int] | None] = [None] * _PIECES
+        self._pieces: list[Words | None] = [None] * _PIECES
+        #: By how much the last one was shifted: the next one is seldom far from it.
+        self._shift = 0
         self.count = 0
         self.sum_ns = 0
         self.min_ns = 0
@@ -27,14 +31,17 @@ class Tally:
 
     def add(self, value_ns: int) -> None:
         """Count a duration, at least 0."""
-        bucket = value_ns
-        shift = value_ns.bit_length() - 1 - _SUB_BITS
-        if shift >= 0:
-            bucket = (shift << _SUB_BITS) + (value_ns >> shift)
+        shift = self._shift
+        while value_ns >> shift > _TOP:
+            shift += 1
+        while shift and value_ns >> shift <= _LAST:
+            shift -= 1
+        self._shift = shift
+        bucket = (shift << _SUB_BITS) + (value_ns >> shift)
         piece = self._pieces[bucket >> _SUB_BITS]
         if piece is None:
-            piece = self._pieces[bucket >> _SUB_BITS] = [0] * (1 << _SUB_BITS)
-        piece[bucket & _LAST] += 1
+            piece = self._pieces[bucket >> _SUB_BITS] = Words(1 << _SUB_BITS)
+        piece.at[bucket & _LAST] += 1
         if value_ns > self.max_ns:
             self.max_ns = value_ns
         if self.count == 0 or value_ns < self.min_ns:

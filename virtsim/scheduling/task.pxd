@@ -4,6 +4,7 @@ from virtsim.scheduling.fair cimport Entity, FairQueue
 from virtsim.scheduling.group cimport Group
 from virtsim.scheduling.load cimport LoadAverage
 from virtsim.scheduling.program cimport Program
+from virtsim.scheduling.words cimport Words
 
 
 cdef class Task(Entity):
@@ -18,7 +19,7 @@ cdef class Task(Entity):
     cdef public object policy
     cdef public object policy_data
     cdef public long long pc
-    cdef public list slots
+    cdef public Words slots
     cdef public long long burst_ns
     cdef public long long state
     cdef public long long cpu
@@ -35,7 +36,7 @@ cdef class Task(Entity):
     cdef public long long voluntary
     cdef public long long involuntary
     cdef public long long migrations
-    cdef public dict operations
+    cdef readonly Words done
     cdef public dict tallies
 
     @cython.locals(queue=FairQueue)

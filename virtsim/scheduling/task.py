@@ -9,6 +9,7 @@ from virtsim.scheduling.fair import Entity
 from virtsim.scheduling.load import LoadAverage
 from virtsim.scheduling.program import Program
 from virtsim.scheduling.tally import Tally
+from virtsim.scheduling.words import Words
 
 if TYPE_CHECKING:
     from virtsim.scheduling.group import Group
@@ -55,6 +56,7 @@ class Task(Entity):
         "cpu_bits",
         "cpu_time_ns",
         "cpus",
+        "done",
         "end_ns",
         "group",
         "involuntary",
@@ -62,7 +64,6 @@ class Task(Entity):
         "load_average",
         "migrations",
         "name",
-        "operations",
         "parent_task",
         "pc",
         "policy",
@@ -104,7 +105,7 @@ class Task(Entity):
         self.policy: Any = None
         self.policy_data: Any = None
         self.pc = 0
-        self.slots = [0] * program.slots
+        self.slots = Words(program.slots)
         self.burst_ns = 0
         self.state = NEW
         self.cpu = -1
@@ -122,7 +123,8 @@ class Task(Entity):
         self.voluntary = 0
         self.involuntary = 0
         self.migrations = 0
-        self.operations: dict[int, int] = {}
+        #: Operations done, by the number of their kind.
+        self.done = Words(program.kinds)
         self.tallies: dict[int, Tally] = {}
 
     def load_on_cpu(self) -> int:
@@ -133,6 +135,11 @@ class Task(Entity):
             load = load * queue.entity.weight // max(queue.total_load >> 10, 1)
             queue = queue.entity.queue
         return max(load, 1)
+
+    @property
+    def operations(self) -> dict[int, int]:
+        """Operations that it has done, by the number of their kind."""
+        return {number: count for number, count in enumerate(self.done) if count}
 
     @property
     def histograms(self) -> dict[int, Histogram]:

@@ -1,0 +1,7 @@
+cdef class Words:
+    cdef long long* at
+    cdef Py_ssize_t _length
+    cdef Py_ssize_t _room
+
+    cpdef int append(self, long long value) except -1
+    cdef Py_ssize_t _checked(self, Py_ssize_t place) except -1

@@ -1,0 +1,46 @@
+"""Whole numbers in a row, of 64 bits each.
+
+This is the interpreted form, a list; ``words.pyx`` is the same as an array in C. Both are read and written through
+``at``, so that one source is fast in both worlds. Like a list of Python's they know their length; unlike one, the
+compiled form does not check what is looked up in ``at``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+
+class Words:
+    """Numbers by place.
+
+    Parameters
+    ----------
+    count : int
+        How many there are at first; all are 0.
+
+    Attributes
+    ----------
+    at : list of int
+        The numbers; good until the next one is appended. In the compiled form it can be seen from C only.
+    """
+
+    __slots__ = ("at",)
+
+    def __init__(self, count: int = 0) -> None:
+        self.at = [0] * count
+
+    def __len__(self) -> int:
+        return len(self.at)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.at)
+
+    def __getitem__(self, place: int) -> int:
+        return self.at[place]
+
+    def __setitem__(self, place: int, value: int) -> None:
+        self.at[place] = value
+
+    def append(self, value: int) -> None:
+        """Add a number at the end."""
+        self.at.append(value)
