@@ -14,6 +14,7 @@ from tests.scheduling.test_laws import Plan, build
 from tests.scheduling.test_policies import MADE
 from virtsim.scheduling.bandwidth import Bandwidth
 from virtsim.scheduling.devices import BackEnd, Port, Ring, Station
+from virtsim.scheduling.layout import Layout
 from virtsim.scheduling.program import Code, Program, Sampler
 from virtsim.scheduling.settings import Kernel, SchedulingCosts
 from virtsim.scheduling.task import Task
@@ -27,6 +28,10 @@ COSTS = SchedulingCosts(
     idle_exit_ns=9000,
     preempt_remote_ns=2000,
     migration_ns=5000,
+    migration_cache_ns=11_000,
+    migration_node_ns=23_000,
+    smt_speed=0.62,
+    balance_ns=700,
     tick_ns=900,
     timer_latency_ns=(1, 500, 900, 40_000),
     timer_idle_ns=(333, 1200),
@@ -57,11 +62,12 @@ class Case:
     #: Two of three tasks have it; none if empty.
     policy: str = ""
     kernel: Kernel | None = None
+    layout: Layout | None = None
 
 
 def happenings(case: Case) -> list[object]:
     """Event streams and records of a case."""
-    heart = build(case.cpus, case.plans, case.quota, COSTS if case.costs else None, case.kernel)
+    heart = build(case.cpus, case.plans, case.quota, COSTS if case.costs else None, case.kernel, case.layout)
     seen: list[object] = []
     heart.on_switch = lambda time, cpu, old, new: seen.append((time, cpu, old and old.name, new and new.name))
     heart.on_wakeup = lambda time, cpu, task: seen.append((time, cpu, task.name))

@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -25,6 +26,7 @@ from tests.scheduling.test_laws import KERNELS, Plan, plans
 from tests.scheduling.test_policies import MADE
 from virtsim.core import variant
 from virtsim.scheduling.events import BURST_END, CALL, TICK, TIMER, EventQueue
+from virtsim.scheduling.layout import Layout
 from virtsim.scheduling.words import Words
 
 compiled = pytest.mark.needs("compiled heart")
@@ -82,6 +84,17 @@ def test_both_forms_give_the_same_event_streams_and_records(case, interpreted):
 @given(case=cases(tuple(MADE)))
 def test_both_forms_do_the_same_with_policies_beside_the_fair_class(case, interpreted):
     assert happenings(case) == interpreted(case)
+
+
+@compiled
+@settings(max_examples=100)
+@given(case=cases(), threads=st.sampled_from([1, 2]), caches=st.sampled_from([1, 2]), apart=st.booleans())
+def test_both_forms_agree_over_domains(case, threads, caches, apart, interpreted):
+    """The case's CPUs, four times over, on two nodes."""
+    layout = Layout.regular(4 * case.cpus, threads, 2 * case.cpus // caches, 2, apart)
+    plans = [replace(plan, cpus=plan.cpus | {number + case.cpus for number in plan.cpus}) for plan in case.plans]
+    spread = replace(case, cpus=4 * case.cpus, plans=plans * 2, layout=layout)
+    assert happenings(spread) == interpreted(spread)
 
 
 @compiled

@@ -11,6 +11,7 @@ from tests.scheduling.conftest import MS, add, hog, job
 from virtsim.scheduling.bandwidth import Bandwidth
 from virtsim.scheduling.features import features
 from virtsim.scheduling.heart import Heart
+from virtsim.scheduling.layout import Layout
 from virtsim.scheduling.program import Code, Program
 from virtsim.scheduling.settings import Kernel, SchedulingCosts
 from virtsim.scheduling.task import RUNNABLE
@@ -55,9 +56,14 @@ def plans(cpus: int) -> st.SearchStrategy[list[Plan]]:
 
 
 def build(
-    cpus: int, chosen: list[Plan], quota: bool, costs: SchedulingCosts | None = None, kernel: Kernel | None = None
+    cpus: int,
+    chosen: list[Plan],
+    quota: bool,
+    costs: SchedulingCosts | None = None,
+    kernel: Kernel | None = None,
+    layout: Layout | None = None,
 ) -> Heart:
-    heart = Heart(cpus, kernel, costs, tick_phase_ns=1_234_567)
+    heart = Heart(cpus, kernel, costs, tick_phase_ns=1_234_567, layout=layout)
     populate(heart, chosen, quota)
     return heart
 

@@ -113,7 +113,9 @@ def _digits(value: float) -> float:
 def _topology(start: Topology) -> Topology:
     cpus = os.cpu_count() or 1
     caches = _caches() or list(start.caches)
-    return start.replace(cpus=cpus, cpus_per_cache=min(start.cpus_per_cache, cpus), caches=caches, threads_per_core=1)
+    return start.replace(
+        cpus=cpus, cpus_per_cache=min(start.cpus_per_cache or cpus, cpus), caches=caches, threads_per_core=1
+    )
 
 
 def _caches() -> list[Cache]:

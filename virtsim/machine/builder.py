@@ -18,6 +18,7 @@ from virtsim.scheduling.bandwidth import Bandwidth
 from virtsim.scheduling.features import features
 from virtsim.scheduling.group import Group
 from virtsim.scheduling.heart import Heart
+from virtsim.scheduling.layout import Layout
 from virtsim.scheduling.settings import Kernel, SchedulingCosts
 from virtsim.scheduling.storey import Storey
 from virtsim.scheduling.task import Task
@@ -83,6 +84,7 @@ class MachineBuilder:
             _scheduling_costs(card),
             tick_phase_ns=self.kernel.tick_ns - (passed_ns if tick_passed_ns is None else tick_passed_ns),
             seed=streams.seed64(f"machine.{phases}", "timer latency"),
+            layout=_layout(card),
         )
         specs = [task for guest in scenario.guests if guest.vcpus is None for task in guest.workload.tasks]
         #: The scheduling classes of each kernel.
@@ -212,6 +214,18 @@ def _kernel(card: HostCard) -> Kernel:
     )
 
 
+def _layout(card: HostCard) -> Layout:
+    topology = card.topology
+    return Layout.regular(
+        topology.cpus,
+        topology.threads_per_core,
+        topology.cpus_per_cache,
+        topology.numa_nodes,
+        topology.siblings == "apart",
+        tuple(tuple(row) for row in topology.numa_distances),
+    )
+
+
 def _scheduling_costs(card: HostCard) -> SchedulingCosts:
     """Prices of the scheduler's own doings on the bare host.
 
@@ -219,12 +233,18 @@ def _scheduling_costs(card: HostCard) -> SchedulingCosts:
     """
     native = Costs(card, load_stack("native"))
     foreign = card.timing.foreign_share
+    smt = card.topology.smt_speed
     return SchedulingCosts(
         switch_ns=native.event_ns("context_switch"),
         wake_ns=native.event_ns("wakeup"),
         wake_remote_ns=native.event_ns("wakeup_remote"),
         idle_exit_ns=card.timing.ns("wakeup_idle_cpu"),
         preempt_remote_ns=card.timing.ns("wakeup_same_cpu"),
+        migration_ns=card.timing.ns("migration_same_cache"),
+        migration_cache_ns=card.timing.ns("migration_other_cache"),
+        migration_node_ns=card.timing.ns("migration_other_node"),
+        smt_speed=smt.known("topology.smt_speed") if smt is not None else 1.0,
+        balance_ns=card.timing.ns("balance_look"),
         timer_latency_ns=tuple(card.timing.timer_latency_quantiles) or (card.timing.ns("timer_latency"),),
         timer_idle_ns=tuple(card.timing.idle_exit_quantiles) or (card.timing.ns("idle_exit"),),
         cold=card.timing.cold.points if card.timing.cold is not None else (),

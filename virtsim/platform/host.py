@@ -54,10 +54,16 @@ class Topology(Spec, frozen=True, kw_only=True):
         Logical CPUs.
     threads_per_core : int
         SMT width.
-    cpus_per_cache : int
-        Logical CPUs that share a last-level cache.
+    cpus_per_cache : int, optional
+        Logical CPUs that share a last-level cache; all of a memory node if absent.
     numa_nodes : int
         Memory nodes.
+    numa_distances : list of list of int
+        From node to node as firmware tells it, 10 to itself; 20 between all others if empty.
+    siblings : str
+        Numbers of the threads of a core: ``adjacent`` (0 and 1), or ``apart`` (all first threads come first).
+    smt_speed : Parameter, optional
+        Speed (unit ``1``) of each of two threads that run on a core, relative to one alone; 1 if absent.
     caches : list of Cache
         First level first, at most three; data caches.
     tlb_entries : int
@@ -66,14 +72,31 @@ class Topology(Spec, frozen=True, kw_only=True):
 
     cpus: Small
     threads_per_core: Small = 1
-    cpus_per_cache: Small = 1
+    cpus_per_cache: Small | None = None
     numa_nodes: Small = 1
+    numa_distances: list[list[Annotated[int, Meta(ge=10, le=254)]]] = []
+    siblings: Literal["adjacent", "apart"] = "adjacent"
+    smt_speed: Parameter | None = None
     caches: Annotated[list[Cache], Meta(min_length=1, max_length=3)]
     tlb_entries: Annotated[int, Meta(ge=1, le=10**6)]
 
     def _check(self) -> None:
-        if self.cpus % self.threads_per_core or self.cpus_per_cache > self.cpus:
+        if self.cpus % self.threads_per_core or (self.cpus_per_cache or 1) > self.cpus:
             raise SpecError("cpus", "CPUs come in whole cores, and a cache is not shared by more than there are")
+        if self.numa_nodes > self.cpus // self.threads_per_core:
+            raise SpecError("numa_nodes", "a memory node has at least one core")
+        distances = self.numa_distances
+        if distances and (
+            [len(row) for row in distances] != [self.numa_nodes] * self.numa_nodes
+            or any(distances[i][j] != distances[j][i] for i in range(len(distances)) for j in range(i))
+            or any((distances[i][j] == 10) != (i == j) for i in range(len(distances)) for j in range(len(distances)))
+        ):
+            raise SpecError("numa_distances", "one row and one column per node, symmetric, 10 to itself, more else")
+        if self.smt_speed is not None:
+            if self.smt_speed.unit != "1":
+                raise SpecError("smt_speed.unit", f"must be '1', not {self.smt_speed.unit!r}")
+            if self.smt_speed.value is None or not 0.1 <= self.smt_speed.value <= 1:
+                raise SpecError("smt_speed.value", "must be between 0.1 and 1: threads do not speed each other up")
 
 
 class ColdWakeup(Spec, frozen=True, kw_only=True):
@@ -128,6 +151,11 @@ class Timing(Spec, frozen=True, kw_only=True):
         The kernel's default for tasks of the fair class.
     migration_cost : Parameter, ns
         A task that ran more recently than this counts as cache-hot to the balancer.
+    migration_same_cache, migration_other_cache, migration_other_node : Parameter, optional, ns
+        Extra CPU time of a task that was moved to another core of its last-level cache, to another cache of its
+        memory node, to another node; none if absent.
+    balance_look : Parameter, optional, ns
+        Time it takes to look at one CPU when balancing; none if absent.
     foreign_share : Parameter, optional
         Share (unit ``1``) of a CPU's time that goes to others while a run keeps it busy; none if absent.
     cold : ColdWakeup, optional
@@ -142,6 +170,10 @@ class Timing(Spec, frozen=True, kw_only=True):
     idle_exit_quantiles: Annotated[list[Annotated[int, Meta(ge=0)]], Meta(max_length=1000)] = []
     timer_slack: Parameter
     migration_cost: Parameter
+    migration_same_cache: Parameter | None = None
+    migration_other_cache: Parameter | None = None
+    migration_other_node: Parameter | None = None
+    balance_look: Parameter | None = None
     foreign_share: Parameter | None = None
     cold: ColdWakeup | None = None
 
@@ -157,9 +189,9 @@ class Timing(Spec, frozen=True, kw_only=True):
                 raise SpecError(f"{name}.value", "a delay is at least 0")
 
     def ns(self, name: str) -> int:
-        """One of the delays as whole ns."""
-        parameter: Parameter = getattr(self, name)
-        return round(parameter.known(f"timing.{name}"))
+        """One of the delays as whole ns; 0 for an optional one that is absent."""
+        parameter: Parameter | None = getattr(self, name)
+        return 0 if parameter is None else round(parameter.known(f"timing.{name}"))
 
 
 class Disk(Spec, frozen=True, kw_only=True):

@@ -1,25 +1,33 @@
-"""Which waiting task should move to a CPU: pulling when idle, periodic balancing; a pure decision.
+"""Which waiting tasks should move to a CPU, within one of its domains: a pure decision.
 
 References
 ----------
-Linux ``kernel/sched/fair.c``, 6.18: ``sched_balance_newidle``, ``sched_balance_rq`` (``calculate_imbalance``,
-``detach_tasks``).
+Linux ``kernel/sched/fair.c``, 6.18: ``should_we_balance``, ``update_sd_pick_busiest``,
+``sched_balance_find_src_group``, ``calculate_imbalance``, ``sched_balance_find_src_rq``, ``detach_tasks``,
+``need_active_balance``, ``get_sd_balance_interval``. A runnable task is taken for one that computes: loads and
+utilisation are those of the moment, not decayed averages.
 """
 
 from __future__ import annotations
 
 from virtsim.scheduling.cpu import Cpu
+from virtsim.scheduling.domains import CpuGroup, Domain
 from virtsim.scheduling.fair import Entity, FairQueue
-from virtsim.scheduling.task import RUNNABLE, Task
+from virtsim.scheduling.states import BUSY, FULL, IMBALANCED, NEWLY_IDLE, OVERLOADED, SPARE, STACKED
+from virtsim.scheduling.task import RUNNING, Task
 
-#: A busier CPU is left alone while it has at most this percentage of the load here (``imbalance_pct``).
-IMBALANCE_PERCENT = 117
+#: In which unit an imbalance is.
+TASKS, LOAD, UTILISATION = range(3)
 #: Balancing is this many times rarer while the CPU is busy (``busy_factor``).
 BUSY_FACTOR = 16
-#: After this many failures even the running task is moved (``cache_nice_tries + 2``).
-PATIENCE = 3
-#: More than any load.
-ANY_LOAD = 1 << 62
+#: Tasks looked at in one go (``sysctl_sched_nr_migrate``).
+LOOK_AT = 32
+#: Balancing that affinity prevents becomes rarer, up to this interval, ns (``MAX_PINNED_INTERVAL``).
+LONGEST_PINNED_NS = 512_000_000
+#: So many tasks may stay together on a node (``NUMA_IMBALANCE_MIN``).
+PAIR = 2
+#: Computing power of a CPU.
+CAPACITY = 1024
 
 
 class Balancer:
@@ -33,106 +41,233 @@ class Balancer:
         Time between ticks.
     migration_cost_ns : int, ns
         A task that ran less than this ago is cache-hot.
+    look_ns : int, ns
+        Time it takes to look at a CPU.
     """
 
-    def __init__(self, cpus: list[Cpu], tick_ns: int, migration_cost_ns: int) -> None:
+    def __init__(self, cpus: list[Cpu], tick_ns: int, migration_cost_ns: int, look_ns: int = 0) -> None:
         self.cpus = cpus
         self.tick_ns = tick_ns
         self.migration_cost_ns = migration_cost_ns
-        self.min_interval_ns = len(cpus) * 1_000_000
+        self.look_ns = look_ns
+        # What the last look at the groups has found.
+        self._unit = TASKS
+        self._imbalance = 0
+        self._all_pinned = self._some_pinned = False
 
-    def for_idle(self, cpu: Cpu, now_ns: int) -> Task | None:
-        """The task that a CPU which is about to go idle should fetch: a waiting one of the most loaded other CPU."""
-        sources = [(-other.load(), other.number) for other in self.cpus if other.root.runnable > 1]
-        sources.sort()
-        for _, number in sources:
-            if number != cpu.number:
-                task = self._longest_waiting(self.cpus[number], cpu, ANY_LOAD, 0, False, now_ns)
-                if task is not None:
-                    return task
-        return None
+    def worth_it(self, idle: Cpu) -> bool:
+        """Whether anybody waits anywhere; follows the average idle time of the CPU that asks."""
+        if idle.last_idle_ns >= 0:
+            idle.average_idle_ns += (idle.last_idle_ns - idle.average_idle_ns) // 8
+            idle.average_idle_ns = min(idle.average_idle_ns, 2 * self.migration_cost_ns)
+            idle.last_idle_ns = -1
+        for cpu in self.cpus:  # noqa: SIM110 (a C loop)
+            if cpu.root.runnable > 1:
+                return True
+        return False
 
-    def at_tick(self, cpu: Cpu, now_ns: int) -> Task | None:
-        """The task that a busy CPU should fetch, when balancing is due; it may be running."""
-        if cpu.balance_interval_ns == 0:
-            cpu.balance_interval_ns = self.min_interval_ns
-        if now_ns < cpu.balance_due_ns:
+    def too_long(self, cpu: Cpu, domain: Domain) -> bool:
+        """Whether a CPU that goes idle is likely to be busy again before it has looked through a domain."""
+        return cpu.average_idle_ns < self.look_ns * domain.weight
+
+    def due_ns(self, domain: Domain, busy: bool) -> int:
+        """When a domain is due again: whole ticks after the last time."""
+        ticks = -(-domain.interval_ns * (BUSY_FACTOR if busy else 1) // self.tick_ns) - busy
+        longest = len(self.cpus) * 100_000_000 // self.tick_ns
+        return domain.balanced_ns + max(min(ticks, longest), 1) * self.tick_ns
+
+    def moves(self, cpu: Cpu, domain: Domain, why: int, now_ns: int) -> list[Task]:
+        """Tasks that should move to ``cpu``; one of them may be running. Keeps the domain's interval and failures, and
+        tells the next larger domain what affinity prevents in this one.
+        """
+        if why != NEWLY_IDLE and not self._is_ours(cpu, domain):
+            return []
+        above = domain.above
+        left_out = 0
+        self._all_pinned = False
+        while True:
+            group = self._busiest_group(domain, why, left_out)
+            source = self._busiest_cpu(cpu, group, left_out) if group is not None else None
+            if source is None:
+                if above is not None and not self._all_pinned:
+                    local = above.groups[0]
+                    local.imbalanced = False
+                self._balanced(domain, why, self._all_pinned)
+                return []
+            self._all_pinned = source.root.runnable > 1
+            self._some_pinned = False
+            tasks = self._detach(source, cpu, domain, why, now_ns) if source.root.runnable > 1 else []
+            if above is not None and self._some_pinned and self._imbalance > 0:
+                local = above.groups[0]
+                local.imbalanced = True
+            if not self._all_pinned:
+                break
+            left_out |= source.bit
+            if domain.bits & ~left_out & ~domain.groups[0].bits == 0:
+                self._balanced(domain, why, True)
+                return []
+        if tasks:
+            domain.failed = 0
+        else:
+            if why != NEWLY_IDLE:
+                domain.failed += 1
+            running: Task | None = source.current
+            if (
+                self._unit == TASKS
+                and domain.failed > domain.cache_nice_tries + 2
+                and running is not None
+                and running.policy is None
+                and running.state == RUNNING
+                and running.cpu_bits & cpu.bit
+            ):
+                domain.failed = 0
+                tasks.append(running)
+        domain.interval_ns = domain.min_interval_ns
+        return tasks
+
+    def _balanced(self, domain: Domain, why: int, pinned: bool) -> None:
+        domain.failed = 0
+        if why == NEWLY_IDLE:
+            return
+        if domain.interval_ns < (LONGEST_PINNED_NS if pinned else 2 * domain.min_interval_ns):
+            domain.interval_ns *= 2
+
+    def _is_ours(self, cpu: Cpu, domain: Domain) -> bool:
+        """Whether this CPU balances for its group: the first idle one does, rather one of an idle core."""
+        local: CpuGroup = domain.groups[0]
+        if local.weight == 1:
+            return True
+        first: Cpu | None = None
+        for other in local.cpus:
+            if not other.is_idle():
+                continue
+            if domain.shares_core or _core_is_idle(other):
+                return other is cpu
+            if first is None:
+                first = other
+        return (first if first is not None else local.cpus[0]) is cpu
+
+    # -- from which CPU -----------------------------------------------------------------------------------------
+
+    def _busiest_group(self, domain: Domain, why: int, left_out: int) -> CpuGroup | None:
+        """The group that has too much, None if all is well; sets how much that is, and of what."""
+        local: CpuGroup = domain.groups[0]
+        busiest: CpuGroup | None = None
+        load = weight = 0
+        for group in domain.groups:
+            group.survey(left_out)
+            load += group.load
+            weight += group.weight
+            if group is local:
+                continue
+            if why != BUSY and group.smt and 1 < group.running <= group.weight and not group.imbalanced:
+                group.kind = STACKED
+            if group.running and (busiest is None or _is_busier(group, busiest)):
+                busiest = group
+        if busiest is None or not self._is_unfair(domain, local, busiest, load // weight, why):
             return None
-        task = self._balance(cpu, now_ns)
-        ticks = -(-cpu.balance_interval_ns * BUSY_FACTOR // self.tick_ns) - 1
-        cpu.balance_due_ns = now_ns + max(ticks, 1) * self.tick_ns
-        return task
+        self._imbalance = self._measure(domain, local, busiest, load // weight, why)
+        return busiest if self._imbalance > 0 else None
 
-    def _balance(self, cpu: Cpu, now_ns: int) -> Task | None:
-        busiest = self._busiest(cpu)
-        imbalance = self._imbalance(cpu, busiest)
-        if imbalance <= 0:
-            cpu.balance_failed = 0
-            cpu.balance_interval_ns = min(2 * cpu.balance_interval_ns, 2 * self.min_interval_ns)
-            return None
-        task = self._longest_waiting(busiest, cpu, imbalance, cpu.balance_failed, cpu.balance_failed > 1, now_ns)
-        if task is not None:
-            cpu.balance_failed = 0
-            cpu.balance_interval_ns = self.min_interval_ns
-            return task
-        cpu.balance_failed += 1
-        running: Task | None = busiest.current
-        if running is None or running.policy is not None:
-            return None
-        if cpu.balance_failed > PATIENCE and cpu.number in running.cpus:
-            cpu.balance_failed = 0
-            return running
-        return None
+    def _is_unfair(self, domain: Domain, local: CpuGroup, busiest: CpuGroup, average: int, why: int) -> bool:
+        if busiest.kind == IMBALANCED:
+            return True
+        if local.kind > busiest.kind:
+            return False
+        if local.kind == OVERLOADED:
+            here, there = local.average(), busiest.average()
+            return here < there and here < average and 100 * there > domain.imbalance_percent * here
+        if domain.spreads and local.kind == SPARE and _difference(local, busiest, why) > 1:
+            return True
+        if busiest.kind == OVERLOADED:
+            return True
+        if why == BUSY or busiest.running == 1:
+            return False
+        return busiest.weight == 1 or local.idle > busiest.idle + 1
 
-    def _busiest(self, cpu: Cpu) -> Cpu:
-        """The most loaded other CPU, the first of several."""
-        busiest = cpu
-        most = -1
-        for other in self.cpus:
-            load = other.load()
-            if load > most and other is not cpu:
-                busiest, most = other, load
+    def _measure(self, domain: Domain, local: CpuGroup, busiest: CpuGroup, average: int, why: int) -> int:
+        self._unit = TASKS
+        if busiest.kind in (IMBALANCED, STACKED):
+            return 1
+        if local.kind == SPARE:
+            if busiest.kind == OVERLOADED and not domain.shares_cache:
+                self._unit = UTILISATION
+                spare = (local.weight - min(local.running, local.weight)) * CAPACITY
+                if spare == 0 and why != BUSY:
+                    self._unit = TASKS
+                    return 1
+                return spare
+            if busiest.weight == 1 or domain.spreads:
+                count = _difference(local, busiest, why)
+            else:
+                count = max(local.idle - busiest.idle, 0)
+            if domain.numa and local.running + 1 <= domain.imbalance_allowed and count <= PAIR:
+                return 0
+            return count >> 1
+        here, there = local.average(), busiest.average()
+        if here >= there or here >= average:
+            return 0
+        self._unit = LOAD
+        return min((there - average) * busiest.weight, (average - here) * local.weight)
+
+    def _busiest_cpu(self, cpu: Cpu, group: CpuGroup, left_out: int) -> Cpu | None:
+        busiest: Cpu | None = None
+        most = 0
+        for other in group.cpus:
+            runnable = other.root.runnable
+            if runnable == 0 or other is cpu or left_out & other.bit:
+                continue
+            if self._unit == LOAD:
+                value = other.load()
+                if runnable == 1 and value > self._imbalance:
+                    continue
+            elif self._unit == UTILISATION:
+                if runnable == 1:
+                    continue
+                value = CAPACITY
+            else:
+                value = runnable
+            if value > most:
+                busiest, most = other, value
         return busiest
 
-    def _imbalance(self, cpu: Cpu, busiest: Cpu) -> int:
-        """Load that should move here, in units of weight; 0 if all is well."""
-        if busiest.root.runnable <= 1:
-            return 0
-        here, there = cpu.load(), busiest.load()
-        if there * 100 <= here * IMBALANCE_PERCENT:
-            return 0
-        total = 0
-        for other in self.cpus:
-            total += other.load()
-        average = total // len(self.cpus)
-        if here >= average:
-            return 0
-        return min(there - average, average - here)
+    # -- which tasks --------------------------------------------------------------------------------------------
 
-    def _longest_waiting(
-        self, source: Cpu, target: Cpu, most: int, halvings: int, hot: bool, now_ns: int
-    ) -> Task | None:
-        """Which waiting task moves: of those that weigh at most ``most``, the one that waits longest.
+    def _detach(self, source: Cpu, target: Cpu, domain: Domain, why: int, now_ns: int) -> list[Task]:
+        """Waiting tasks worth the imbalance, those that wait longest first."""
+        moved: list[Task] = []
+        left = source.root.runnable
+        share = CAPACITY // left
+        halvings = min(domain.failed, 60)
+        candidates: list[Task] = []
+        self._collect(source.root, candidates)
+        candidates.sort(key=_waiting_since)
+        for task in candidates[:LOOK_AT]:
+            if why != BUSY and left <= 1:
+                break
+            if not task.cpu_bits & target.bit:
+                self._some_pinned = True
+                continue
+            self._all_pinned = False
+            if task.state == RUNNING or task is source.current or self._is_hot(task, domain, now_ns):
+                continue
+            value = 1
+            if self._unit != TASKS:
+                value = task.load_on_cpu() if self._unit == LOAD else share
+                if value >> halvings > self._imbalance:
+                    continue
+            self._imbalance -= value
+            moved.append(task)
+            left -= 1
+            if why == NEWLY_IDLE or self._imbalance <= 0:
+                break
+        return moved
 
-        Its load is halved ``halvings`` times before it is compared; ``hot`` lets cache-hot tasks go too.
-        """
-        tasks: list[Task] = []
-        self._collect(source.root, tasks)
-        best = None
-        for task in tasks:
-            if task.state != RUNNABLE or target.number not in task.cpus:
-                continue
-            if (not hot and now_ns - task.last_ran_ns < self.migration_cost_ns) or (
-                task.load_on_cpu() >> halvings > most
-            ):
-                continue
-            if (
-                best is None
-                or task.since_ns < best.since_ns
-                or (task.since_ns == best.since_ns and task.name < best.name)
-            ):
-                best = task
-        return best
+    def _is_hot(self, task: Task, domain: Domain, now_ns: int) -> bool:
+        """Whether a task's data may still be in its CPU's cache, and patience is not over yet."""
+        if domain.shares_core or task.idle_policy or domain.failed > domain.cache_nice_tries:
+            return False
+        return now_ns - task.last_ran_ns < self.migration_cost_ns
 
     def _collect(self, queue: FairQueue, tasks: list[Task]) -> None:
         """Add the tasks on a queue and below it that are runnable."""
@@ -148,3 +283,43 @@ class Balancer:
             self._collect(entity.owned, tasks)
         elif isinstance(entity, Task) and not entity.delayed:
             tasks.append(entity)
+
+
+def _waiting_since(task: Task) -> tuple[int, str]:
+    return task.since_ns, task.name
+
+
+def _core_is_idle(cpu: Cpu) -> bool:
+    for sibling in cpu.siblings:  # noqa: SIM110 (a C loop)
+        if not sibling.is_idle():
+            return False
+    return True
+
+
+def _is_busier(group: CpuGroup, busiest: CpuGroup) -> bool:
+    """Whether a group is a better source than the best so far."""
+    kind = group.kind
+    if kind != busiest.kind:
+        return kind > busiest.kind
+    if kind == OVERLOADED:
+        return group.average() > busiest.average()
+    if kind == IMBALANCED:
+        return False
+    if kind == FULL or (kind == STACKED and group.idle == 0 and busiest.idle == 0):
+        return not busiest.smt
+    return group.idle < busiest.idle or (group.idle == busiest.idle and group.running > busiest.running)
+
+
+def _difference(local: CpuGroup, busiest: CpuGroup, why: int) -> int:
+    """By how many tasks a group has more than its share, if groups are filled evenly core by core."""
+    if why == BUSY or busiest.running == 0:
+        return 0
+    if local.cores == busiest.cores:
+        difference = max(busiest.running - local.running, 0)
+    else:
+        cores = local.cores + busiest.cores
+        difference = max(local.cores * busiest.running - busiest.cores * local.running, 0)
+        difference = (2 * difference + cores) // cores
+    if difference <= 1 and local.running == 0 and busiest.running > 1:
+        return 2
+    return difference

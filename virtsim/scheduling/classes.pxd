@@ -24,4 +24,5 @@ cdef class Classes(Throttling):
     cdef bint _outranks(self, Task task, Task running)
     @cython.locals(group=Group, policy=Policy)
     cdef void _charge_by_policy(self, Task task, long long delta_ns)
+    @cython.locals(before=Cpu, after=Cpu)
     cdef int _move(self, Task task, long long cpu) except -1

@@ -88,5 +88,11 @@ class Classes(Throttling):
 
     def _move(self, task: Task, cpu: int) -> None:
         task.migrations += 1
-        task.burst_ns += self.costs.migration_ns
+        before, after = self.cpus[task.cpu], self.cpus[cpu]
+        if before.node != after.node:
+            task.burst_ns += self.costs.migration_node_ns
+        elif before.cache is not after.cache:
+            task.burst_ns += self.costs.migration_cache_ns
+        elif before.core != after.core:
+            task.burst_ns += self.costs.migration_ns
         task.cpu = cpu

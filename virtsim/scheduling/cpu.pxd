@@ -1,6 +1,9 @@
 cdef class Cpu
 
+from virtsim.scheduling.domains cimport Cache
 from virtsim.scheduling.fair cimport FairQueue
+
+cdef long long FULL_SPEED, LONGEST_WORK_NS
 
 
 cdef class Cpu:
@@ -20,8 +23,15 @@ cdef class Cpu:
     cdef public long long idle_since_ns
     cdef public long long stolen_ns
     cdef public long long balance_due_ns
-    cdef public long long balance_failed
-    cdef public long long balance_interval_ns
+    cdef public long long speed
+    cdef public long long rest
+    cdef public long long last_idle_ns
+    cdef public long long average_idle_ns
+    cdef public long long core
+    cdef public long long node
+    cdef public Cache cache
+    cdef public list siblings
+    cdef public list domains
     cdef public long long switches
     cdef public long long version
     cdef public bint resched
@@ -31,4 +41,6 @@ cdef class Cpu:
     cdef public long long turn_ns
 
     cpdef bint is_idle(self) noexcept
+    cdef long long needed_ns(self, long long work_ns) noexcept
+    cdef long long progress_ns(self, long long passed_ns) noexcept
     cpdef long long load(self) noexcept

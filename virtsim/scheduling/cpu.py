@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from virtsim.scheduling.states import FULL_SPEED
+
 if TYPE_CHECKING:
+    from virtsim.scheduling.domains import Cache, Domain
     from virtsim.scheduling.fair import FairQueue
     from virtsim.scheduling.task import Task
+
+#: Longer work is not multiplied by speeds: that would not fit into 64 bits.
+LONGEST_WORK_NS = 1 << 52
 
 
 class Cpu:
@@ -30,6 +36,20 @@ class Cpu:
         Whether the task that runs, or was picked to, is one that is about to park.
     set_aside_ns : int, ns
         CPU time of its instruction that it will need when it comes back.
+    core, node : int
+        Numbers of its core and its memory node.
+    cache : Cache
+        Its last-level cache.
+    siblings : list of Cpu
+        The threads of its core, itself among them.
+    domains : list of Domain
+        Within which it balances, from the inside.
+    balance_due_ns : int, ns
+        When one of them is due next.
+    speed : int
+        Work that is done in 1024 ns, ns: less than that while another thread of the core runs.
+    rest : int
+        Work done beyond whole ns, in 1024ths.
     idle_ns : int, ns
         Time without a task, up to ``idle_since_ns`` if it is idle now.
     hrtick_ns : int, ns
@@ -42,23 +62,30 @@ class Cpu:
 
     __slots__ = (
         "account_ns",
+        "average_idle_ns",
         "balance_due_ns",
-        "balance_failed",
-        "balance_interval_ns",
         "bit",
         "burst_at_ns",
+        "cache",
+        "core",
         "current",
+        "domains",
         "hrtick_ns",
         "idle_ns",
         "idle_since_ns",
+        "last_idle_ns",
+        "node",
         "number",
         "parked",
         "parking",
         "quantum",
         "resched",
         "resched_pending",
+        "rest",
         "root",
         "set_aside_ns",
+        "siblings",
+        "speed",
         "stolen_ns",
         "switches",
         "tick_armed",
@@ -89,12 +116,32 @@ class Cpu:
         self.idle_since_ns = 0
         self.switches = 0
         self.balance_due_ns = 0
-        self.balance_interval_ns = 0
-        self.balance_failed = 0
+        self.speed = FULL_SPEED
+        self.rest = 0
+        #: The last idle time, and the decayed average of them (``avg_idle``).
+        self.last_idle_ns = -1
+        self.average_idle_ns = 1_000_000
+        self.core = number
+        self.node = 0
+        self.cache: Cache = None  # type: ignore[assignment] # set by build_domains, as the next two are
+        self.siblings: list[Cpu] = []
+        self.domains: list[Domain] = []
 
     def is_idle(self) -> bool:
         """Whether nothing runs or is about to run here."""
         return self.current is None and self.root.runnable == 0
+
+    def needed_ns(self, work_ns: int) -> int:
+        """How long it takes for some work at its present speed; of the endless, for a good part of it."""
+        if self.speed == FULL_SPEED or work_ns > LONGEST_WORK_NS:
+            return work_ns
+        return (work_ns * FULL_SPEED - self.rest + self.speed - 1) // self.speed
+
+    def progress_ns(self, passed_ns: int) -> int:
+        """Work done in a time at its present speed; keeps what is beyond whole ns."""
+        done = passed_ns * self.speed + self.rest
+        self.rest = done % FULL_SPEED
+        return done // FULL_SPEED
 
     def load(self) -> int:
         """Sum of the weights at the top."""

@@ -5,6 +5,7 @@ from virtsim.scheduling.balance cimport Balancer
 from virtsim.scheduling.classes cimport Classes
 from virtsim.scheduling.cold cimport Cold
 from virtsim.scheduling.cpu cimport Cpu
+from virtsim.scheduling.domains cimport Domain
 from virtsim.scheduling.fair cimport Entity, FairQueue
 from virtsim.scheduling.group cimport Group
 from virtsim.scheduling.load cimport LoadAverage
@@ -13,12 +14,16 @@ from virtsim.scheduling.policy cimport Policy
 from virtsim.scheduling.task cimport Task
 
 cdef long long BURST_END, EXPIRE, HRTICK, PERIOD, RESCHEDULE, TICK, BLOCKED, RUNNABLE, RUNNING, LEAST_HRTICK_NS
+cdef long long BUSY, IDLE, NEWLY_IDLE, FULL_SPEED, LATER_NS
 
 
 cdef class Dispatcher(Classes):
     cdef readonly Placement placement
     cdef readonly Balancer balancer
     cdef bint _ends_at_ticks, _wakeup_preemption, _next_buddy, _hrtick
+    cdef long long _idle_due_ns
+    cdef bint _smt
+    cdef list _speeds
     cdef public object on_switch
     cdef public object on_wakeup
     cdef Cold _cold
@@ -40,6 +45,10 @@ cdef class Dispatcher(Classes):
     cdef void _schedule(self, Cpu cpu)
     @cython.locals(common=FairQueue)
     cdef int _switch(self, Cpu cpu, Task previous, Task chosen) except -1
+    @cython.locals(sibling=Cpu, running=cython.longlong, speed=cython.longlong)
+    cdef int _core_changed(self, Cpu cpu) except -1
+    @cython.locals(task=Task)
+    cdef int _change_speed(self, Cpu cpu, long long speed) except -1
     @cython.locals(policy=Policy)
     cdef void _arm_quantum(self, Cpu cpu, Task task)
     cpdef void settle(self, Cpu cpu)
@@ -59,10 +68,17 @@ cdef class Dispatcher(Classes):
     cdef int _reschedule_soon(self, Cpu cpu, long long delay_ns) except -1
     @cython.locals(task=Task)
     cpdef void steal(self, Cpu cpu, long long duration_ns)
-    @cython.locals(task=Task)
+    @cython.locals(balancer=Balancer, domain=Domain)
     cdef bint _pull_for_idle(self, Cpu cpu)
-    @cython.locals(task=Task)
-    cdef void _balance(self, Cpu cpu)
+    @cython.locals(
+        balancer=Balancer, domain=Domain, moving=list,
+        now_ns=cython.longlong, next_ns=cython.longlong, due_ns=cython.longlong,
+    )
+    cdef void _balance(self, Cpu cpu, bint idle)
+    @cython.locals(cpu=Cpu)
+    cdef void _balance_idle(self)
+    @cython.locals(task=Task, came=cython.bint)
+    cdef bint _fetch(self, list tasks, Cpu cpu)
     @cython.locals(source=Cpu, queue=FairQueue, target=FairQueue, average=LoadAverage)
     cdef int _pull(self, Task task, Cpu cpu) except -1
     @cython.locals(task=Task)

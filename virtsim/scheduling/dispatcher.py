@@ -15,10 +15,13 @@ from virtsim.scheduling.group import Group
 from virtsim.scheduling.placement import Placement
 from virtsim.scheduling.policy import Policy
 from virtsim.scheduling.settings import Kernel, SchedulingCosts
+from virtsim.scheduling.states import BUSY, FULL_SPEED, IDLE, NEWLY_IDLE
 from virtsim.scheduling.task import BLOCKED, RUNNABLE, RUNNING, Task
 
 #: The timer at the end of slices is not set for less than this (``hrtick_start``), ns.
 LEAST_HRTICK_NS = 10_000
+#: Later than anything.
+LATER_NS = 1 << 62
 
 
 class Dispatcher(Classes):
@@ -27,7 +30,10 @@ class Dispatcher(Classes):
     def __init__(self, cpus: int, kernel: Kernel, costs: SchedulingCosts, tick_phase_ns: int, seed: int) -> None:
         super().__init__(cpus, kernel, costs, tick_phase_ns)
         self.placement = Placement(self.cpus)
-        self.balancer = Balancer(self.cpus, kernel.tick_ns, kernel.migration_cost_ns)
+        self.balancer = Balancer(self.cpus, kernel.tick_ns, kernel.migration_cost_ns, costs.balance_ns)
+        self._idle_due_ns = 0
+        self._smt = False
+        self._speeds = [FULL_SPEED, FULL_SPEED]
         self._cold = Cold(costs.cold)
         self._timer_idle_ns = costs.timer_idle_ns
         self._latency_rng = SplitMix64(seed)
@@ -80,7 +86,10 @@ class Dispatcher(Classes):
         if self._ends_at_ticks and task.policy is None:
             self._end_turn(cpu, task)
         if self.spread:
-            self._balance(cpu)
+            if self.now_ns >= cpu.balance_due_ns:
+                self._balance(cpu, False)
+            if self.idle_bits and self.now_ns >= self._idle_due_ns and (cpu.root.runnable > 1 or len(cpu.domains) > 1):
+                self._balance_idle()
         if task.policy is not None:
             policy: Policy = task.policy
             if policy.tick(task):
@@ -179,7 +188,8 @@ class Dispatcher(Classes):
             self._put(previous, common)
             self._throttle_put(previous, common)
         else:
-            cpu.idle_ns += self.now_ns - cpu.idle_since_ns
+            cpu.last_idle_ns = self.now_ns - cpu.idle_since_ns
+            cpu.idle_ns += cpu.last_idle_ns
             self.idle_bits ^= cpu.bit
         cpu.current = chosen
         cpu.version += 1
@@ -189,6 +199,8 @@ class Dispatcher(Classes):
             cpu.account_ns = self.now_ns
         if cpu.burst_at_ns < self.now_ns:
             cpu.burst_at_ns = self.now_ns
+        if self._smt and (previous is None or chosen is None):
+            self._core_changed(cpu)
         if chosen is None:
             cpu.idle_since_ns = self.now_ns
             self.idle_bits |= cpu.bit
@@ -198,6 +210,31 @@ class Dispatcher(Classes):
             self._take(chosen, common)
         if self.on_switch is not None:
             self.on_switch(self.now_ns, cpu.number, previous, chosen)
+
+    def _core_changed(self, cpu: Cpu) -> None:
+        """A thread of a core begins or ends: all of them go at another speed from now on."""
+        running = 0
+        for sibling in cpu.siblings:
+            if sibling.current is not None:
+                running += 1
+        if running == 0:
+            cpu.cache.idle_core = True
+        speed = self._speeds[running]
+        for sibling in cpu.siblings:
+            if sibling is cpu:
+                cpu.speed = speed
+            elif sibling.speed != speed:
+                self._change_speed(sibling, speed)
+
+    def _change_speed(self, cpu: Cpu, speed: int) -> None:
+        """Whatever runs on a CPU goes on at another speed."""
+        task = cpu.current
+        if task is None:
+            cpu.speed = speed
+        else:
+            self._follow_burst(cpu, task)
+            cpu.speed = speed
+            self._run_on(cpu, task)
 
     def _arm_quantum(self, cpu: Cpu, task: Task) -> None:
         """Have the CPU decide anew when its policy's quantum for the running task is over."""
@@ -222,13 +259,13 @@ class Dispatcher(Classes):
         cpu.version += 1
         end_ns = self.now_ns if cpu.burst_at_ns < self.now_ns else cpu.burst_at_ns
         if task.burst_ns > 0:
-            end_ns += task.burst_ns
+            end_ns += task.burst_ns if cpu.speed == FULL_SPEED else cpu.needed_ns(task.burst_ns)
         self.events.push(end_ns, BURST_END, cpu, cpu.version)
 
     def _follow_burst(self, cpu: Cpu, task: Task) -> None:
         passed_ns = self.now_ns - cpu.burst_at_ns
         if passed_ns > 0:
-            task.burst_ns -= passed_ns
+            task.burst_ns -= passed_ns if cpu.speed == FULL_SPEED else cpu.progress_ns(passed_ns)
             cpu.burst_at_ns = self.now_ns
 
     def _burst_end(self, cpu: Cpu) -> None:
@@ -349,27 +386,58 @@ class Dispatcher(Classes):
         cpu.burst_at_ns += duration_ns
         cpu.stolen_ns += duration_ns
         cpu.version += 1
-        self.events.push(self.now_ns + duration_ns + max(task.burst_ns, 0), BURST_END, cpu, cpu.version)
+        left_ns = cpu.needed_ns(task.burst_ns) if task.burst_ns > 0 else 0
+        self.events.push(self.now_ns + duration_ns + left_ns, BURST_END, cpu, cpu.version)
 
     # -- what the balancer decides ----------------------------------------------------------------------------
 
     def _pull_for_idle(self, cpu: Cpu) -> bool:
-        """A CPU is about to go idle: fetch a task from elsewhere, if one should move."""
-        task = self.balancer.for_idle(cpu, self.now_ns)
-        if task is None:
+        """A CPU is about to go idle: fetch a task from elsewhere, from as near as one should move."""
+        balancer = self.balancer
+        if not balancer.worth_it(cpu):
             return False
-        self._pull(task, cpu)
-        return True
+        for domain in cpu.domains:
+            if balancer.too_long(cpu, domain):
+                return False
+            if self._fetch(balancer.moves(cpu, domain, NEWLY_IDLE, self.now_ns), cpu):
+                return True
+        return False
 
-    def _balance(self, cpu: Cpu) -> None:
-        """Periodic balancing on a busy CPU."""
-        task = self.balancer.at_tick(cpu, self.now_ns)
-        if task is None:
-            return
-        if task.state == RUNNING:
-            self._evict(self.cpus[task.cpu])
-        if task.state == RUNNABLE:
-            self._pull(task, cpu)
+    def _balance(self, cpu: Cpu, idle: bool) -> None:
+        """Periodic balancing of a CPU, in those of its domains that are due."""
+        balancer = self.balancer
+        now_ns = self.now_ns
+        next_ns = LATER_NS
+        for domain in cpu.domains:
+            if balancer.due_ns(domain, not idle) <= now_ns:
+                moving = balancer.moves(cpu, domain, IDLE if idle else BUSY, now_ns)
+                domain.balanced_ns = now_ns
+                if self._fetch(moving, cpu):
+                    idle = False
+            due_ns = balancer.due_ns(domain, not idle)
+            if due_ns < next_ns:
+                next_ns = due_ns
+        cpu.balance_due_ns = next_ns
+
+    def _balance_idle(self) -> None:
+        """Have the idle CPUs fetch what they should, at a busy one's tick: idle CPUs have no ticks of their own."""
+        self._idle_due_ns = self.now_ns + self.tick_ns
+        for cpu in self.cpus:
+            if cpu.is_idle():
+                self._balance(cpu, True)
+                if cpu.root.runnable:
+                    self._reschedule_soon(cpu, self.costs.idle_exit_ns)
+
+    def _fetch(self, tasks: list[Task], cpu: Cpu) -> bool:
+        """Move tasks to a CPU, one of them off its own where it runs; tells whether any came."""
+        came = False
+        for task in tasks:
+            if task.state == RUNNING:
+                self._evict(self.cpus[task.cpu])
+            if task.state == RUNNABLE:
+                self._pull(task, cpu)
+                came = True
+        return came
 
     def _pull(self, task: Task, cpu: Cpu) -> None:
         """Move a waiting task to another CPU, and its load average with it."""

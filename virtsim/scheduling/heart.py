@@ -21,6 +21,7 @@ from virtsim.scheduling.bandwidth import Bandwidth
 from virtsim.scheduling.cfs import CfsQueue
 from virtsim.scheduling.cpu import Cpu
 from virtsim.scheduling.devices import BackEnd, Port
+from virtsim.scheduling.domains import build_domains
 from virtsim.scheduling.eevdf import EevdfQueue
 from virtsim.scheduling.events import (
     BURST_END,
@@ -39,10 +40,12 @@ from virtsim.scheduling.events import (
 from virtsim.scheduling.fair import Entity, FairQueue
 from virtsim.scheduling.group import Group
 from virtsim.scheduling.input_output import InputOutput
+from virtsim.scheduling.layout import Layout
 from virtsim.scheduling.load import LoadAverage
 from virtsim.scheduling.program import Code
 from virtsim.scheduling.request import RequestQueue
 from virtsim.scheduling.settings import Kernel, SchedulingCosts
+from virtsim.scheduling.states import FULL_SPEED
 from virtsim.scheduling.task import BLOCKED, Task
 
 #: Mean time between two thefts of a CPU, ns.
@@ -64,6 +67,8 @@ class Heart(InputOutput):
         Time of the first tick; all CPUs tick together.
     seed : int
         Of the timer latencies' stream.
+    layout : Layout, optional
+        Which CPUs share what; one last-level cache over all of them if absent.
     """
 
     def __init__(
@@ -73,8 +78,12 @@ class Heart(InputOutput):
         costs: SchedulingCosts | None = None,
         tick_phase_ns: int = 0,
         seed: int = 0,
+        layout: Layout | None = None,
     ) -> None:
         super().__init__(cpus, kernel or Kernel(), costs or SchedulingCosts(), tick_phase_ns, seed)
+        build_domains(self.cpus, layout or Layout.flat(cpus))
+        self._smt = any(cpu.cache.smt for cpu in self.cpus)
+        self._speeds = _speeds(self.costs.smt_speed, max(len(cpu.siblings) for cpu in self.cpus))
         self.tasks: list[Task] = []
         self._steal_rng = SplitMix64(seed ^ 0x5DEECE66D)
         if self.costs.stolen_share > 0:
@@ -233,3 +242,12 @@ class Heart(InputOutput):
 
     def _exponential(self) -> float:
         return -log1p(-self._steal_rng.uniform())
+
+
+def _speeds(pair: float, threads: int) -> list[int]:
+    """Speed of each thread by how many of its core run, from that of two.
+
+    Each further thread is assumed to cost the others as much as the second one does the first.
+    """
+    loss = 1 / pair - 1
+    return [FULL_SPEED] + [round(FULL_SPEED / (1 + (running - 1) * loss)) for running in range(1, threads + 1)]

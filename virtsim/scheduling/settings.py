@@ -23,6 +23,13 @@ class SchedulingCosts:
         From deciding to preempt on another CPU until it does.
     migration_ns : int
         Extra CPU time of a task that was moved (cold caches).
+    migration_cache_ns, migration_node_ns : int
+        The same for one that came to another last-level cache of its memory node, or to another node; where the
+        two CPUs are threads of one core nothing is cold.
+    smt_speed : float
+        Speed of each of two threads that run on a core, relative to one alone; 1 if they do not disturb each other.
+    balance_ns : int
+        What looking at one CPU costs when balancing: not done before an idle time too short for it.
     tick_ns : int
         CPU time a tick takes from whatever runs.
     timer_latency_ns : tuple of int
@@ -41,6 +48,10 @@ class SchedulingCosts:
     idle_exit_ns: int = 0
     preempt_remote_ns: int = 0
     migration_ns: int = 0
+    migration_cache_ns: int = 0
+    migration_node_ns: int = 0
+    smt_speed: float = 1.0
+    balance_ns: int = 0
     tick_ns: int = 0
     timer_latency_ns: tuple[int, ...] = (0,)
     timer_idle_ns: tuple[int, ...] = (0,)

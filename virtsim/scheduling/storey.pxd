@@ -15,6 +15,7 @@ from virtsim.scheduling.words cimport Words
 cdef long long BLOCKED, RUNNABLE, RUNNING, RESCHEDULE, TICK, TIMER
 cdef long long FAR_NS, ENDLESS_NS, AWAY, GUEST, POLLING, HALTED, BUSY, OVERHEAD, STEAL, IDLE
 cdef long long GO_ON, NEEDS_TIME, GAVE_UP, PAUSE_LOOP, _NOTIFY, _SPIN_LOCK, _SPIN_UNLOCK, _PLE, _PV, NO_LOCK
+cdef long long FULL_SPEED
 
 
 cdef class Vcpu(Task):
@@ -81,6 +82,8 @@ cdef class Storey(Heart):
     cdef int _serve(self, long long kind, object subject, long long version) except -1
     @cython.locals(vcpu=Vcpu, leaving=Vcpu, coming=Vcpu)
     cdef int _switch(self, Cpu cpu, Task previous, Task chosen) except -1
+    @cython.locals(task=Task, vcpu=Vcpu)
+    cdef int _change_speed(self, Cpu cpu, long long speed) except -1
     cdef int _evict(self, Cpu cpu) except -1
     @cython.locals(below=Storey, place=Cpu, poll_ns=cython.longlong, now=cython.longlong)
     cdef int _halt(self, Vcpu vcpu) except -1
@@ -88,7 +91,9 @@ cdef class Storey(Heart):
     cdef int _halt_if_idle(self, Vcpu vcpu) except -1
     @cython.locals(cpu=Cpu, task=Task, inner=Vcpu)
     cdef int _stand_still(self, Vcpu vcpu) except -1
-    @cython.locals(cpu=Cpu, task=Task, inner=Vcpu, sleeper=Task, kind=cython.longlong, version=cython.longlong)
+    @cython.locals(
+        cpu=Cpu, place=Cpu, task=Task, inner=Vcpu, sleeper=Task, kind=cython.longlong, version=cython.longlong
+    )
     cdef int _go_on(self, Vcpu vcpu) except -1
     @cython.locals(below=Storey, place=Cpu, left_ns=cython.longlong, now=cython.longlong)
     cdef void _kick(self, Vcpu vcpu, bint timer)

@@ -31,8 +31,10 @@ from virtsim.scheduling.fair import Entity
 from virtsim.scheduling.group import Group
 from virtsim.scheduling.heart import Heart
 from virtsim.scheduling.input_output import InputOutput
+from virtsim.scheduling.layout import Layout
 from virtsim.scheduling.program import GAVE_UP, GO_ON, NEEDS_TIME, Code, Program
 from virtsim.scheduling.settings import SPINNING, Hypervisor, Kernel, SchedulingCosts
+from virtsim.scheduling.states import FULL_SPEED
 from virtsim.scheduling.task import BLOCKED, RUNNABLE, RUNNING, Task
 from virtsim.scheduling.vcpu_states import (
     AWAY,
@@ -206,7 +208,7 @@ class Storey(Heart):
 
     Parameters
     ----------
-    cpus, kernel, costs, tick_phase_ns, seed
+    cpus, kernel, costs, tick_phase_ns, seed, layout
         As of a :class:`~virtsim.scheduling.heart.Heart`.
     tick_charge_ns : int, ns
         CPU time that each tick of a busy CPU takes, served or not (a guest's timer exits).
@@ -230,8 +232,9 @@ class Storey(Heart):
         seed: int = 0,
         tick_charge_ns: int = 0,
         timer_charge_ns: int = 0,
+        layout: Layout | None = None,
     ) -> None:
-        super().__init__(cpus, kernel, costs, tick_phase_ns, seed)
+        super().__init__(cpus, kernel, costs, tick_phase_ns, seed, layout)
         self.tick_charge_ns = tick_charge_ns
         self.timer_charge_ns = timer_charge_ns
         self.vcpus: list[Vcpu] = []
@@ -347,6 +350,16 @@ class Storey(Heart):
             else:
                 vcpu.count(self.now_ns, OVERHEAD)
 
+    def _change_speed(self, cpu: Cpu, speed: int) -> None:
+        """As any heart; a vCPU in its guest takes it there."""
+        Dispatcher._change_speed(self, cpu, speed)
+        task = cpu.current
+        if isinstance(task, Vcpu):
+            vcpu = task
+            if vcpu.mode == GUEST:
+                vcpu.above.now_ns = self.now_ns
+                vcpu.above._change_speed(vcpu.cpu_above, speed)
+
     def _evict(self, cpu: Cpu) -> None:
         """As any heart; one that stands still, or must not be preempted, is left alone."""
         if cpu.burst_at_ns < FAR_NS and not self.held.at[cpu.number]:
@@ -395,6 +408,8 @@ class Storey(Heart):
         """Let a CPU of this storey go on, whose vCPU has entered its guest; what was due meanwhile comes first."""
         cpu = vcpu.cpu_above
         cpu.account_ns = cpu.burst_at_ns = self.now_ns
+        place: Cpu = vcpu.below.cpus[vcpu.cpu]
+        cpu.speed = place.speed
         task = cpu.current
         vcpu.count(self.now_ns, OVERHEAD if task is None else BUSY)
         if isinstance(task, Vcpu):
@@ -626,7 +641,7 @@ class Storey(Heart):
         if passed_ns > 0:
             if self.tick_charge_ns:
                 task.burst_ns += self.tick_charge_ns * self._ticks(cpu.burst_at_ns, self.now_ns)
-            task.burst_ns -= passed_ns
+            task.burst_ns -= passed_ns if cpu.speed == FULL_SPEED else cpu.progress_ns(passed_ns)
             cpu.burst_at_ns = self.now_ns
 
     def _run_on(self, cpu: Cpu, task: Task) -> None:
@@ -634,10 +649,10 @@ class Storey(Heart):
             burst_ns = task.burst_ns
             start_ns = cpu.burst_at_ns
             charged = 0
-            ticks = self._ticks(start_ns, start_ns + burst_ns)
+            ticks = self._ticks(start_ns, start_ns + cpu.needed_ns(burst_ns))
             while ticks != charged:
                 charged = ticks
-                ticks = self._ticks(start_ns, start_ns + burst_ns + charged * self.tick_charge_ns)
+                ticks = self._ticks(start_ns, start_ns + cpu.needed_ns(burst_ns + charged * self.tick_charge_ns))
             task.burst_ns = burst_ns + charged * self.tick_charge_ns
             Dispatcher._run_on(self, cpu, task)
             task.burst_ns = burst_ns

@@ -23,6 +23,7 @@ cdef class Task(Entity):
     cdef public long long burst_ns
     cdef public long long state
     cdef public long long cpu
+    cdef public long long recent_cpu
     cdef public long long since_ns
     cdef public long long version
     cdef public long long last_ran_ns

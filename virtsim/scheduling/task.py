@@ -69,6 +69,7 @@ class Task(Entity):
         "policy",
         "policy_data",
         "program",
+        "recent_cpu",
         "run_delay_ns",
         "since_ns",
         "slack_ns",
@@ -109,6 +110,8 @@ class Task(Entity):
         self.burst_ns = 0
         self.state = NEW
         self.cpu = -1
+        #: Where it was before: a good place if that is idle.
+        self.recent_cpu = -1
         #: Runnable (or running) since; the version invalidates events of an earlier life.
         self.since_ns = 0
         self.version = 0
