@@ -15,7 +15,8 @@ power curves in :mod:`power`. Start reading at :mod:`simulate`.
 
 from virtsim.cluster.cloudsim.quirks import Quirks
 from virtsim.cluster.migration import Dirtying, DirtyPages, MigrationPlan, Strategy, plan_migration
-from virtsim.cluster.run import CLUSTER_METRICS, ClusterRun
+from virtsim.cluster.policies.autoscale import HorizontalAutoscaler
+from virtsim.cluster.run import CLUSTER_METRICS, ClusterRun, ServiceState
 from virtsim.cluster.scenario import ClusterScenario, GuestGroup, HostGroup, Policy
 from virtsim.cluster.simulate import load_demand, planetlab_scenario, run_reference, simulate_cluster
 from virtsim.cluster.traces import Traces, read_gwa, read_planetlab, read_table
@@ -27,10 +28,12 @@ __all__ = [
     "DirtyPages",
     "Dirtying",
     "GuestGroup",
+    "HorizontalAutoscaler",
     "HostGroup",
     "MigrationPlan",
     "Policy",
     "Quirks",
+    "ServiceState",
     "Strategy",
     "Traces",
     "load_demand",

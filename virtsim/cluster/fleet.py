@@ -70,6 +70,8 @@ class GuestFleet:
     ----------
     limit, speed, reserved : ndarray, MIPS
         Of all virtual CPUs together; of one; and what is kept for the guest.
+    asks : ndarray, MIPS
+        By which a new guest is placed: the request of a replica, the limit of others, whose demand is not known yet.
     factor : ndarray
         CPU that the host spends for each unit of the guest's work.
     memory, own_memory : ndarray, bytes
@@ -82,6 +84,7 @@ class GuestFleet:
     limit: Floats
     speed: Floats
     reserved: Floats
+    asks: Floats
     factor: Floats
     memory: Floats
     own_memory: Integers
@@ -103,32 +106,33 @@ class GuestFleet:
             If there are more or fewer guests than traces.
         """
         groups = groups or reference_guests(len(traces.guests))
-        count = sum(group.count for group in groups)
+        count = sum(group.instances for group in groups)
         if count != len(traces.guests):
             raise SpecError(
                 "guests", f"the groups have {count} guests, the traces {len(traces.guests)}; each guest needs one trace"
             )
-        counts = [group.count for group in groups]
+        counts = [group.instances for group in groups]
         overheads = [stack_overhead(group.stack) for group in groups]
 
         def each(values: list[float]) -> Floats:
             return np.repeat(np.array(values, dtype=float), counts)
 
         return cls(
-            names=[f"{group.name}-{i}" for group in groups for i in range(group.count)],
+            names=[f"{group.name}-{i}" for group in groups for i in range(group.instances)],
             limit=each([g.cores * g.core_mips for g in groups]),
             speed=each([g.core_mips for g in groups]),
-            reserved=each([g.cores * g.core_mips * g.reserved for g in groups]),
+            reserved=each([g.request for g in groups]),
+            asks=each([g.request if g.scaling else g.cores * g.core_mips for g in groups]),
             factor=each([one.cpu for one in overheads]),
             memory=each([float(g.memory + one.memory_bytes) for g, one in zip(groups, overheads)]),
             own_memory=np.repeat(np.array([int(g.memory) for g in groups], dtype=np.int64), counts),
             balloons=np.repeat(np.array([one.ballooning for one in overheads], dtype=bool), counts),
-            apart=[group.apart for group in groups for _ in range(group.count)],
-            together=[group.together for group in groups for _ in range(group.count)],
-            image=[(group.name, int(group.image)) for group in groups for _ in range(group.count)],
+            apart=[group.apart for group in groups for _ in range(group.instances)],
+            together=[group.together for group in groups for _ in range(group.instances)],
+            image=[(group.name, int(group.image)) for group in groups for _ in range(group.instances)],
             start_ns=np.repeat(np.array([int(g.start) for g in groups], dtype=np.int64), counts),
-            storage=[int(group.storage) for group in groups for _ in range(group.count)],
-            dirtying=[group.writes() for group in groups for _ in range(group.count)],
+            storage=[int(group.storage) for group in groups for _ in range(group.instances)],
+            dirtying=[group.writes() for group in groups for _ in range(group.instances)],
         )
 
     def check_against(self, hosts: HostFleet, scenario: ClusterScenario) -> None:

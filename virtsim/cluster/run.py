@@ -63,7 +63,32 @@ CLUSTER_METRICS: dict[str, ClusterColumn] = {
     "storage_late_s": ClusterColumn(
         "s", "Time that reads from the store took longer because links were shared, summed."
     ),
+    "service_asked_mi": ClusterColumn("MI", "Work asked of scaled groups."),
+    "service_unserved_mi": ClusterColumn("MI", "Part of it that was more than the limits of the replicas that ran."),
+    "mean_replicas": ClusterColumn("1", "Replicas that scaled groups should have, mean over time, summed."),
+    "scale_ups": ClusterColumn("1", "Decisions of autoscalers for more replicas."),
+    "scale_downs": ClusterColumn("1", "Decisions of autoscalers for fewer replicas."),
 }
+
+
+class ServiceState(NamedTuple):
+    """A service, the replicas of a scaled group, from some time on.
+
+    Attributes
+    ----------
+    time_s : float, s
+        Since when.
+    replicas, serving : int
+        Replicas that there should be, and that run.
+    asked, unserved : float, MIPS
+        Work that is asked of the service, and the part that its replicas' limits leave undone.
+    """
+
+    time_s: float
+    replicas: int
+    serving: int
+    asked: float
+    unserved: float
 
 
 class ClusterRun(msgspec.Struct, kw_only=True):
@@ -83,6 +108,8 @@ class ClusterRun(msgspec.Struct, kw_only=True):
         Figures by name; units and meanings are in :data:`CLUSTER_METRICS`.
     series : dict of str to list of float
         One value per decision, ``time_s`` among them; counts and energies are running totals.
+    services : dict of str to list of ServiceState
+        For each scaled group, its replicas and unserved demand: an entry whenever something changed.
     manifest : dict
         How it was made.
     """
@@ -96,6 +123,7 @@ class ClusterRun(msgspec.Struct, kw_only=True):
     duration_ns: int
     totals: dict[str, int | float]
     series: dict[str, list[float]] = {}
+    services: dict[str, list[ServiceState]] = {}
     manifest: dict[str, Any] = {}
 
     @property
@@ -146,6 +174,13 @@ class ClusterRun(msgspec.Struct, kw_only=True):
         except OSError as problem:
             raise SpecError(str(path), f"the run cannot be read: {problem.strerror}") from None
         return decode_json(data, cls, str(path))
+
+    def service_frame(self) -> pandas.DataFrame:
+        """The states of all services as a data frame, a row whenever something changed (needs pandas)."""
+        import pandas
+
+        rows = [(name, *state) for name, states in self.services.items() for state in states]
+        return pandas.DataFrame(rows, columns=["service", *ServiceState._fields])
 
     def _repr_html_(self) -> str:
         cells = "".join(f"<tr><td>{row.metric}</td><td>{row.value:.6g} {row.unit}</td></tr>" for row in self._metrics())

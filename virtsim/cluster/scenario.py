@@ -8,6 +8,7 @@ from msgspec import Meta
 
 from virtsim.cluster.cloudsim.quirks import Quirks
 from virtsim.cluster.migration import Dirtying, DirtyPages, Strategy
+from virtsim.cluster.policies.autoscale import HorizontalAutoscaler
 from virtsim.core.errors import SpecError
 from virtsim.core.spec import Duration, Size, Spec
 from virtsim.core.units import NS_PER_S, format_size
@@ -88,6 +89,10 @@ class GuestGroup(Spec, frozen=True, kw_only=True):
         more. The reads share the network with migrations and images.
     dirtying : Dirtying, optional
         How it writes to its memory; by default 5 % of it, all of that within about 10 s.
+    scaling : HorizontalAutoscaler, optional
+        Makes the group a service: ``count`` replicas at first, then as many as these rules say. It takes one row of
+        the traces: the service's demand, as a share of what the largest number of replicas can do. ``reserved`` is
+        then what Kubernetes calls the request (0: as much as the limit), by which replicas are placed and measured.
     """
 
     name: Name
@@ -103,8 +108,31 @@ class GuestGroup(Spec, frozen=True, kw_only=True):
     start: Duration = Duration(0)
     storage: Size = Size(0)
     dirtying: Dirtying | None = None
+    scaling: HorizontalAutoscaler | None = None
+
+    @property
+    def request(self) -> float:
+        """CPU that is kept for each, MIPS."""
+        share = self.reserved or (1.0 if self.scaling else 0.0)
+        return self.cores * self.core_mips * share
+
+    @property
+    def rows(self) -> int:
+        """Rows of the traces that the group takes."""
+        return self.count if self.scaling is None else 1
+
+    @property
+    def instances(self) -> int:
+        """Guests that there may be at once."""
+        return self.count if self.scaling is None else self.scaling.most
 
     def _check(self) -> None:
+        if self.scaling is not None and not self.scaling.least <= self.count <= self.scaling.most:
+            raise SpecError(
+                "count",
+                f"guest group {self.name!r} begins with {self.count} replicas; its scaling allows "
+                f"{self.scaling.least} to {self.scaling.most}",
+            )
         if self.memory < 1:
             raise SpecError("memory", f"guest group {self.name!r} has no memory; give each guest some, as in '1GiB'")
         written = sum(one.size for one in self.dirtying.sets) if self.dirtying is not None else 0

@@ -31,7 +31,7 @@ def load_demand(scenario: ClusterScenario, seed: int = 1) -> Traces:
     demand = scenario.demand
     if not demand.file:
         generator: SyntheticTraces = load_synthetic(demand.generator)
-        guests = sum(group.count for group in scenario.guests)
+        guests = sum(group.rows for group in scenario.guests)
         if not guests:
             raise SpecError("guests", "a generator needs to know how many guests there are; give groups of guests")
         return generator.generate(guests, demand.samples, seed)
@@ -97,6 +97,7 @@ def simulate_cluster(
         duration_ns=simulation.duration_ns,
         totals=_totals(simulation),
         series=simulation.series,
+        services={service.name: service.history for service in simulation.services.all},
         manifest=_manifest(scenario),
     )
 
@@ -267,7 +268,7 @@ def _totals(simulation: Simulation) -> dict[str, int | float]:
         "images_pulled_bytes": sums["images_pulled_bytes"],
         "storage_bytes": simulation.storage.read_bytes,
         "storage_late_s": simulation.storage.late_s,
-    }
+    } | simulation.services.totals(seconds)
 
 
 def _manifest(scenario: ClusterScenario) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from virtsim.cluster.plant import HostState, Plant
 from virtsim.cluster.policies.consolidation import Consolidation, Situation, check_moves
 from virtsim.cluster.policies.placement import Placement
 from virtsim.cluster.policies.tables import CPU, Floats, Guests, Hosts, Integers, check_answer
+from virtsim.cluster.scaling import Services, spread_rows
 from virtsim.cluster.scenario import ClusterScenario
 from virtsim.cluster.storage import StorageTraffic, volume_link
 from virtsim.cluster.traces.traces import Traces
@@ -57,10 +58,10 @@ class Simulation:
         seed: int,
         topology: Topology | None = None,
     ) -> None:
-        self.scenario, self.traces = scenario, traces
+        self.scenario, self.traces = scenario, spread_rows(scenario.guests, traces)
         self.placement, self.consolidation = placement, consolidation
         self.hosts = HostFleet.of(scenario.hosts)
-        self.guests = GuestFleet.of(scenario.guests, traces)
+        self.guests = GuestFleet.of(scenario.guests, self.traces)
         self.guests.check_against(self.hosts, scenario)
         self.plant = Plant(self.hosts, self.guests, scenario.migration_slowdown, scenario.paging_penalty)
         self.env = Environment()
@@ -108,6 +109,7 @@ class Simulation:
             name: []
             for name in ("time_s", "energy_kwh", "active_hosts", "migrations", "requested", "stolen", "watts", "load")
         }
+        self.services = Services(self, scenario.guests)
         self._flushing = False
         self._ballooned, self._ballooned_since = 0.0, 0
         self.duration_ns = int(scenario.duration) or traces.duration_ns
@@ -123,6 +125,8 @@ class Simulation:
         env.process(self._samples())
         env.process(self._arrivals())
         env.process(self._decisions())
+        for service in self.services.all:
+            env.process(service.decisions())
         for host, at_ns, repair_ns in self._planned_failures():
             env.process(self._failure(host, at_ns, repair_ns))
         if self.scenario.failures.mean_time_between:
@@ -133,6 +137,7 @@ class Simulation:
         self.plant.flush()
         self.plant.settle_all()
         self._count_balloons()
+        self.services.close()
         for guest in np.flatnonzero(self.plant.running).tolist():
             self._set_running(guest, False)
         for guest in np.flatnonzero(self.alive).tolist():
@@ -156,7 +161,7 @@ class Simulation:
     def _start(self) -> None:
         """Place those that are there from the beginning; hosts that they need are on already."""
         self._read_sample(0)
-        first = np.flatnonzero(self.traces.start_ns == 0)
+        first = self.services.there_at_first(np.flatnonzero(self.traces.start_ns == 0))
         for guest in first.tolist():
             self._appear(guest)
         places = self._ask_placement(first)
@@ -201,7 +206,9 @@ class Simulation:
         self._ballooned_since = self.env.now
 
     def _read_sample(self, k: int) -> None:
-        self.plant.use = self.traces.use[:, k]
+        self.service_use = self.traces.use[:, k]
+        self.plant.use = self.service_use.copy() if self.services.all else self.service_use
+        self.services.spread()
         if self.traces.memory_use is not None:
             self.plant.memory_use = self.traces.memory_use[:, k]
         if self.scenario.memory_overcommit > 1:
@@ -259,7 +266,8 @@ class Simulation:
 
     def _come_back(self, guest: int) -> Generator[Event, Any, None]:
         yield self.env.delay(int(self.scenario.restart))
-        if self.alive[guest]:
+        # A replica may have been let go and taken in again meanwhile.
+        if self.alive[guest] and self.plant.host_of[guest] < 0 and guest not in self.waiting:
             self._sync()
             self.counts["restarts"] += 1
             self.waiting[guest] = None
@@ -282,7 +290,7 @@ class Simulation:
         if not guests.size:
             return np.zeros(0, dtype=np.int64)
         need = self.plant.needs(guests)
-        full = self.guests.limit[guests] * self.guests.factor[guests]
+        full = self.guests.asks[guests] * self.guests.factor[guests]
         need[:, CPU] = np.minimum(np.maximum(need[:, CPU], full), self.hosts.capacity[:, CPU].max())
         table = self._guest_table(guests, need)
         hosts = self._host_table()
@@ -323,6 +331,7 @@ class Simulation:
         else:
             self.storage.stop(guest)
             self.ran_ns[guest] += self.env.now - self._running_since[guest]
+        self.services.changed(guest)
 
     # -- hosts --------------------------------------------------------------------------------------------
 
