@@ -301,3 +301,25 @@ def test_a_task_of_a_dry_group_comes_to_its_cpu_to_park_there():
     assert turns[:4] == [(0, "a"), (4_000, "b"), (4_010, "a"), (4_020, "-")]
     assert turns[4][0] == 11_000
     assert [task.cpu_time_ns for task in tasks] == [4 * MS + 10_000, 10_000]
+
+
+def test_who_joins_one_level_has_no_other_levels_accounts_brought_up_to_now():
+    """A hog's group draws 3 ms when it runs dry; it is looked at at its ticks, not when a job starts elsewhere.
+
+    The pool of 3 ms is refilled at 2.5 ms, 7.5 ms and so on. The hog is charged 3 of its first 3 ms at the tick
+    at 3 ms and draws 3 more; the job's start at 4 ms leaves that as it is, until the tick at 7 ms.
+    """
+    heart = Heart(1, tick_phase_ns=3 * MS)
+    bandwidth = Bandwidth(3 * MS, 5 * MS, 0, 5 * MS, 5 * MS // 2)
+    limited = heart.add_group("q", heart.root, group_load(10_000), heart.root.cpus, bandwidth)
+    add(heart, "hog", hog(), group=limited)
+    other = heart.add_group("o", heart.root, group_load(1), heart.root.cpus)
+    add(heart, "job", job(MS // 10, 40 * MS), group=other, start=4 * MS)
+    seen = []
+    for at_us in (2_900, 3_100, 4_200, 6_900):
+        heart.call_at(
+            at_us * 1000, lambda: seen.append((limited.queues[0].remaining_ns, heart.root.queues[0].current.vruntime))
+        )
+    heart.advance(8 * MS)
+    assert [remaining for remaining, _ in seen] == [3 * MS, 3 * MS, 3 * MS, 3 * MS]
+    assert seen[0][1] < seen[1][1] < seen[2][1] == seen[3][1], "the root's own account follows ticks and wake-ups"

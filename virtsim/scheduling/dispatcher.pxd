@@ -66,7 +66,7 @@ cdef class Dispatcher(Classes):
     @cython.locals(running=Task, mine=Entity, its=Entity, common=FairQueue)
     cdef void _preempt(self, Cpu cpu, Task task, bint new=*)
     cdef int _reschedule_soon(self, Cpu cpu, long long delay_ns) except -1
-    @cython.locals(task=Task)
+    @cython.locals(task=Task, queue=FairQueue)
     cpdef void steal(self, Cpu cpu, long long duration_ns)
     @cython.locals(balancer=Balancer, domain=Domain)
     cdef bint _pull_for_idle(self, Cpu cpu)

@@ -54,7 +54,7 @@ class Dispatcher(Classes):
         if cpu.tick_armed or cpu.current is None:
             return
         if self._tick_matters(cpu):
-            self._account(cpu)
+            self._catch_up(cpu)
             cpu.tick_armed = True
             tick_ns = self.tick_ns
             due = self.now_ns + tick_ns - (self.now_ns - self.tick_phase_ns) % tick_ns
@@ -364,6 +364,7 @@ class Dispatcher(Classes):
             return
         if task.batch or task.idle_policy or not self._wakeup_preemption:
             return
+        self._account_level(queue)
         if queue.preempts(mine, its):
             cpu.resched = True
 
@@ -382,6 +383,11 @@ class Dispatcher(Classes):
             return
         self._follow_burst(cpu, task)
         # Nobody's accounts are brought up to now: the kernel does not notice before its next look at the clock.
+        queue = task.queue if task.policy is None else None
+        while queue is not None:
+            if queue.account_ns > cpu.account_ns:
+                queue.account_ns += duration_ns
+            queue = queue.entity.queue if queue.entity is not None else None
         cpu.account_ns += duration_ns
         cpu.burst_at_ns += duration_ns
         cpu.stolen_ns += duration_ns
@@ -443,8 +449,8 @@ class Dispatcher(Classes):
         """Move a waiting task to another CPU, and its load average with it."""
         source = self.cpus[task.cpu]
         queue = task.queue
-        if source.current is not None:
-            self._account(source)
+        if source.current is not None and not source.tick_armed:
+            self._catch_up(source)
         self._dequeue(task, asleep=False)
         if self._hrtick and self._set_hrtick(source):
             source.resched = True
@@ -491,7 +497,8 @@ class Dispatcher(Classes):
         for queue in bandwidth.distribute():
             bandwidth.idle = False
             self._unthrottle(queue)
-            if queue.cpu.current is None:
+            # The kernel asks no more than whether the running task's slice is over, as whenever it looks at the clock.
+            if queue.cpu.current is None or queue.cpu.resched:
                 self._reschedule_soon(queue.cpu, 0)
             else:
                 self._arm_tick(queue.cpu)

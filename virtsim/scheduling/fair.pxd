@@ -43,6 +43,7 @@ cdef class FairQueue:
     cdef public Group group
     cdef public Entity entity
     cdef public Entity current
+    cdef public long long account_ns
     cdef public list entities
     cdef public long long arrivals
     cdef public LoadAverage load_average

@@ -126,6 +126,7 @@ class FairQueue:
     """
 
     __slots__ = (
+        "account_ns",
         "arrivals",
         "cpu",
         "current",
@@ -148,6 +149,8 @@ class FairQueue:
         #: The group's entity on the parent's queue; None for the root.
         self.entity: Entity | None = None
         self.current: Entity | None = None
+        #: Who runs here has been charged up to here, if that is later than for the CPU as a whole.
+        self.account_ns = 0
         self.entities: list[Entity] = []
         self.arrivals = 0
         #: Entities on the queue, the running one included; runnable tasks below it.

@@ -27,8 +27,13 @@ cdef class Hierarchy:
     cdef public EventQueue events
 
     cdef void _account(self, Cpu cpu)
-    @cython.locals(task=Task, entity=Entity)
+    cdef void _catch_up(self, Cpu cpu)
+    @cython.locals(task=Task, entity=Entity, queue=FairQueue, last_ns=cython.longlong, delta=cython.longlong)
     cdef void _account_until(self, Cpu cpu, long long time_ns)
+    @cython.locals(entity=Entity, cpu=Cpu, delta=cython.longlong)
+    cdef void _account_level(self, FairQueue queue)
+    @cython.locals(task=Task, group=Group, vruntime=cython.longlong)
+    cdef void _charge_entity(self, FairQueue queue, Entity entity, long long delta)
     cdef void _charge_by_policy(self, Task task, long long delta_ns)
     cdef void _charge_bandwidth(self, FairQueue queue, long long delta_ns)
     cdef bint _assign(self, FairQueue queue, long long target_ns)

@@ -55,39 +55,66 @@ class Hierarchy:
         if cpu.account_ns >= self.now_ns:
             return
         if not cpu.tick_armed:
-            tick_ns = self.tick_ns
-            last_tick = self.now_ns - (self.now_ns - self.tick_phase_ns) % tick_ns
-            if cpu.account_ns < last_tick < self.now_ns:
-                self._account_until(cpu, last_tick)
+            self._catch_up(cpu)
         self._account_until(cpu, self.now_ns)
+
+    def _catch_up(self, cpu: Cpu) -> None:
+        """Bring the running task's accounts up to the last tick, if that was not served since it decided nothing."""
+        last_tick = self.now_ns - (self.now_ns - self.tick_phase_ns) % self.tick_ns
+        if cpu.account_ns < last_tick < self.now_ns:
+            self._account_until(cpu, last_tick)
 
     def _account_until(self, cpu: Cpu, time_ns: int) -> None:
         """Charge the running task, its entities and their groups; notes if somebody else should run."""
-        delta = time_ns - cpu.account_ns
-        if delta <= 0:
+        last_ns = cpu.account_ns
+        if time_ns <= last_ns:
             return
         cpu.account_ns = time_ns
         task = cpu.current
         assert task is not None
-        task.cpu_time_ns += delta
         if task.policy is not None:
-            self._charge_by_policy(task, delta)
+            task.cpu_time_ns += time_ns - last_ns
+            self._charge_by_policy(task, time_ns - last_ns)
             return
         entity: Entity | None = task
         while entity is not None:
             queue = entity.queue
             assert queue is not None
-            vruntime = entity.vruntime = entity.vruntime + ((delta * entity.factor) >> entity.shift)
-            renewed = vruntime >= entity.deadline
-            if renewed:
-                queue.renew_deadline(entity)
-            if queue.queued > 1 and (renewed or vruntime >= entity.vprot):
-                cpu.resched = True
-            group = queue.group
-            group.cpu_time_ns += delta
-            if group.bandwidth is not None:
-                self._charge_bandwidth(queue, delta)
+            delta = time_ns - (queue.account_ns if queue.account_ns > last_ns else last_ns)
+            if delta > 0:
+                self._charge_entity(queue, entity, delta)
             entity = entity.parent
+
+    def _account_level(self, queue: FairQueue) -> None:
+        """Charge who runs on one queue only, up to now.
+
+        As in the kernel, where whoever joins or leaves a queue has that level's accounts brought up to now and no
+        other's: what the running task's own group has left is looked at when its tick comes.
+        """
+        entity = queue.current
+        if entity is None:
+            return
+        cpu = queue.cpu
+        delta = self.now_ns - (queue.account_ns if queue.account_ns > cpu.account_ns else cpu.account_ns)
+        if delta > 0:
+            queue.account_ns = self.now_ns
+            self._charge_entity(queue, entity, delta)
+
+    def _charge_entity(self, queue: FairQueue, entity: Entity, delta: int) -> None:
+        """Charge an entity, a task or a group's, that has been running on a queue."""
+        vruntime = entity.vruntime = entity.vruntime + ((delta * entity.factor) >> entity.shift)
+        renewed = vruntime >= entity.deadline
+        if renewed:
+            queue.renew_deadline(entity)
+        if queue.queued > 1 and (renewed or vruntime >= entity.vprot):
+            queue.cpu.resched = True
+        if entity.owned is None:
+            task: Task = entity  # type: ignore[assignment] # what owns no queue is a task
+            task.cpu_time_ns += delta
+        group = queue.group
+        group.cpu_time_ns += delta
+        if group.bandwidth is not None:
+            self._charge_bandwidth(queue, delta)
 
     def _charge_by_policy(self, task: Task, delta_ns: int) -> None:
         """Charge a task that is not of the fair class, and its groups."""
@@ -152,8 +179,8 @@ class Hierarchy:
         home = task.group.queues[task.cpu]
         task.queue, task.parent = home, home.entity
         self._rejoin(task)
-        if cpu.current is not None and cpu.account_ns < self.now_ns:
-            self._account(cpu)
+        if cpu.current is not None and not cpu.tick_armed:
+            self._catch_up(cpu)
         if home.entity is not None:
             self._follow(home)
         if task.load_average is not None:
@@ -170,6 +197,7 @@ class Hierarchy:
                 else:
                     if entity is not task:
                         entity.slice_ns, entity.custom_slice = slice_ns, True
+                    self._account_level(queue)
                     queue.join(entity, initial and entity is task)
                     if queue.queued == 1 and queue.group.bandwidth is not None:
                         self._check_runtime(queue)
@@ -216,6 +244,7 @@ class Hierarchy:
             assert queue is not None
             queue.runnable -= 1
             if leaving:
+                self._account_level(queue)
                 if asleep and delay and self._delays and not queue.eligible(entity):
                     entity.delayed = True
                     leaving = False
@@ -272,5 +301,7 @@ class Hierarchy:
                 load = queue.group.share_on(queue)
                 if load != entity.load:
                     assert entity.queue is not None
+                    if entity.on_queue:
+                        self._account_level(entity.queue)
                     entity.queue.reweight(entity, load)
             queue = entity.queue

@@ -176,8 +176,8 @@ class Throttling(Hierarchy):
         queue.detached = False
         if queue.queued == 0:
             return
-        if queue.cpu.current is not None:
-            self._account(queue.cpu)
+        if queue.cpu.current is not None and not queue.cpu.tick_armed:
+            self._catch_up(queue.cpu)
         entity = queue.entity
         joining = True
         slice_ns = queue.shortest_slice_ns()
@@ -191,6 +191,7 @@ class Throttling(Hierarchy):
                     joining = False
                 else:
                     entity.slice_ns, entity.custom_slice = slice_ns, True
+                    self._account_level(above)
                     above.join(entity)
                     if above.queued == 1 and above.group.bandwidth is not None:
                         self._check_runtime(above)
