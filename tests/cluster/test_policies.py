@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from virtsim.cluster.policies.bounds import column_bound, dual_bound, lower_bound, volume_bound
@@ -82,6 +85,21 @@ def test_bounds_hold_and_exact_is_exact(sizes: list[int]) -> None:
     assert (packing.hosts, packing.bound) == (best, best)
 
 
+def test_two_shares_that_make_a_whole_are_one_host() -> None:
+    """32 and 68 of 100 fit, although 1 - 0.32 is less than 0.68 in floating point."""
+    for capacity in (7.0, 100.0, 2660.0):
+        for small in range(int(capacity) + 1):
+            guests = flat(float(small), capacity - small)
+            assert lower_bound(guests, bins(2, capacity)) == 1, (small, capacity)
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(1, 100), min_size=1, max_size=8))
+def test_the_quick_bound_is_never_more_than_the_optimum(sizes: list[int]) -> None:
+    values = [float(size) for size in sizes]
+    assert lower_bound(flat(*values), bins(len(sizes), 100.0)) <= optimal_bins(values, 100.0)
+
+
 def test_column_bound_beats_the_quick_ones() -> None:
     """Twelve guests of 34 % fit in pairs only, which volume does not see."""
     guests = Guests([f"g{i}" for i in range(12)], np.full((12, 2), 34.0))
@@ -90,6 +108,17 @@ def test_column_bound_beats_the_quick_ones() -> None:
     packing = ExactPlacement(10.0).pack(guests, hosts)
     assert packing.proven
     assert packing.hosts == column_bound(guests, hosts)
+
+
+def test_the_default_solver_is_the_one_that_proves_more() -> None:
+    """What the bench measured decides, and the figure in the documentation is the bench's."""
+    result = json.loads((Path(__file__).parents[1] / "bench" / "bench_exact.json").read_text())
+    proven = result["proven"]
+    for solver, count in proven.items():
+        assert count == sum(row[solver] is not None for row in result["rows"])
+    assert ExactPlacement().solver == max(proven, key=proven.get)
+    page = (Path(__file__).parents[2] / "docs" / "how-to" / "run-a-cluster.md").read_text()
+    assert f"HiGHS proves {proven['highs']} and CP-SAT {proven['cp-sat']} of {result['instances']}" in page
 
 
 def test_cp_sat_agrees_with_highs() -> None:

@@ -11,6 +11,9 @@ from virtsim.cluster.policies.tables import Floats, Guests, Hosts, Integers
 from virtsim.core.errors import ModelError
 
 _ROUNDING = 1e-9
+# Shares of a host are quotients, and a host may be overfilled by rounding: a bound that is to hold for every answer
+# that is accepted takes two shares that make a whole for one that fits.
+_SLACK = 3 * _ROUNDING
 
 
 def volume_bound(guests: Guests, hosts: Hosts) -> int:
@@ -44,11 +47,12 @@ def dual_bound(sizes: Floats) -> int:
     sizes = np.sort(sizes)
     best = 0
     for k in np.unique(np.concatenate([[0.0], sizes[sizes <= 0.5]])).tolist():
-        alone = sizes[sizes > 1 - k]
-        half = sizes[(sizes > 0.5) & (sizes <= 1 - k)]
-        small = sizes[(sizes >= k) & (sizes <= 0.5)]
+        alone = sizes[sizes > 1 - k + _SLACK]
+        half = sizes[(sizes > 0.5 + _SLACK) & (sizes <= 1 - k + _SLACK)]
+        small = sizes[(sizes >= k) & (sizes <= 0.5 + _SLACK)]
         rest = float(small.sum()) - (len(half) - float(half.sum()))
-        best = max(best, len(alone) + len(half) + max(0, math.ceil(rest * (1 - _ROUNDING) - _ROUNDING)))
+        slack = _SLACK * (len(half) + max(rest, 0.0) + 1)
+        best = max(best, len(alone) + len(half) + max(0, math.ceil(rest - slack)))
     return best
 
 
