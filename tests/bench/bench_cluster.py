@@ -1,8 +1,8 @@
 """How fast clusters are: against plain objects, as a whole process, and as they grow.
 
-Run it as ``python tests/bench/bench_cluster.py [ratio] [process] [growth] [--most HOSTS] [--plot FILE] [--json FILE]``;
-it is not collected by pytest. ``bench_cluster.json`` and ``bench_cluster.png`` beside it are a recorded run. Times are
-CPU seconds, so that a busy machine matters little.
+Run it as ``python tests/bench/bench_cluster.py [ratio] [process] [growth] [--sizes HOSTS ...] [--plot FILE]
+[--json FILE]``; it is not collected by pytest. ``bench_cluster.json`` and ``bench_cluster.png`` beside it are a
+recorded run. Times are CPU seconds, so that a busy machine matters little.
 """
 
 from __future__ import annotations
@@ -62,17 +62,19 @@ def process() -> None:
     print(f"whole process: {cpu:.2f} s CPU, {after.ru_maxrss / 1024:.0f} MiB (targets: 2 s, 300 MiB)")
 
 
-def growth(most: int, plot: str, record: str) -> None:
-    """A day by the default rules, five guests a host, of PlanetLab traces drawn with replacement."""
+def growth(sizes: list[int], plot: str, record: str) -> None:
+    """A day by the default rules, five guests a host, of PlanetLab traces drawn with replacement.
+
+    With ``--json`` the days go into the file one by one, beside those of other sizes that are there; the plot shows all
+    that the file has then. So sizes can be run in several processes, which also tells their memory apart.
+    """
     base = read_planetlab(DATA, DAY)
-    sizes = [n for n in (500, 1000, 2000, 5000, 10_000, 20_000) if n <= most]
-    points, rows = [], []
+    rows: list[dict[str, float]] = []
     for hosts in sizes:
         traces = base.resample(5 * hosts, np.random.Generator(np.random.PCG64(1)))
         start = time.process_time()
         result = simulate_cluster(large(hosts, traces), traces)
         cpu = time.process_time() - start
-        points.append((hosts, cpu))
         rows.append(
             {
                 "hosts": hosts,
@@ -84,14 +86,23 @@ def growth(most: int, plot: str, record: str) -> None:
             }
         )
         if record:
-            Path(record).write_text(json.dumps({"machine": machine(), "days": rows}, indent=1) + "\n")
+            rows = merge(rows, Path(record))
         print(
             f"{hosts} hosts, {5 * hosts} guests: {cpu:.1f} s CPU, {result.value('migrations')} migrations, "
             f"{result.value('mean_active_hosts'):.0f} hosts on, {peak_mib():.0f} MiB",
             flush=True,
         )
-    if plot and len(points) > 1:
-        draw(points, plot)
+    if plot and len(rows) > 1:
+        draw(rows, plot)
+
+
+def merge(rows: list[dict[str, float]], record: Path) -> list[dict[str, float]]:
+    """Write days to a record, in place of those of the same size; what it has then."""
+    there = json.loads(record.read_text())["days"] if record.is_file() else []
+    days = {row["hosts"]: row for row in [*there, *rows]}
+    merged = [days[hosts] for hosts in sorted(days)]
+    record.write_text(json.dumps({"machine": machine(), "days": merged}, indent=1) + "\n")
+    return merged
 
 
 def machine() -> str:
@@ -126,33 +137,39 @@ def peak_mib() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def draw(points: list[tuple[int, float]], plot: str) -> None:
-    """Cost against size, both logarithmic, with the exponent of a power law."""
+def draw(rows: list[dict[str, float]], plot: str) -> None:
+    """Cost of a day and of a migration against size, with the exponents of power laws."""
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    sizes, times = np.array(points).T
-    exponent, factor = np.polyfit(np.log(sizes), np.log(times), 1)
-    print(f"cost grows as hosts ** {exponent:.2f}")
-    figure, ax = plt.subplots(figsize=(5, 4), layout="constrained")
-    ax.loglog(sizes, times, "o-", label="measured")
-    ax.loglog(sizes, np.exp(factor) * sizes**exponent, "k--", lw=1, label=f"hosts^{exponent:.2f}")
-    ax.set(xlabel="hosts (five guests each)", ylabel="CPU time of one day (s)")
-    ax.legend()
+    sizes = np.array([row["hosts"] for row in rows], dtype=float)
+    times = np.array([row["cpu_s"] for row in rows])
+    moves = np.array([row["migrations"] for row in rows], dtype=float)
+    figure, axes = plt.subplots(1, 2, figsize=(9, 4), layout="constrained")
+    for ax, values, label, unit in (
+        (axes[0], times, "CPU time", "CPU time of one day (s)"),
+        (axes[1], moves, "migrations", "migrations in one day"),
+    ):
+        exponent, factor = np.polyfit(np.log(sizes), np.log(values), 1)
+        print(f"{label} grows as hosts ** {exponent:.2f}")
+        ax.loglog(sizes, values, "o", label="measured")
+        ax.loglog(sizes, np.exp(factor) * sizes**exponent, "k--", lw=1, label=f"hosts^{exponent:.2f}")
+        ax.set(xlabel="hosts (five guests each)", ylabel=unit)
+        ax.legend()
     figure.savefig(plot, dpi=150)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("what", nargs="*", default=["process", "ratio", "growth"])
-    parser.add_argument("--most", type=int, default=20_000)
+    parser.add_argument("--sizes", type=int, nargs="*", default=[500, 1000, 2000, 5000, 10_000, 20_000])
     parser.add_argument("--plot", default="")
     parser.add_argument("--json", default="")
     chosen = parser.parse_args()
     for name in chosen.what:
         if name == "growth":
-            growth(chosen.most, chosen.plot, chosen.json)
+            growth(chosen.sizes, chosen.plot, chosen.json)
         else:
             {"process": process, "ratio": ratio}[name]()

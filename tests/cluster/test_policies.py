@@ -11,10 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from virtsim.cluster.policies.bounds import column_bound, dual_bound, lower_bound, volume_bound
-from virtsim.cluster.policies.consolidation import Move, Situation, check_moves
+from virtsim.cluster.policies.curves import watts_at
 from virtsim.cluster.policies.exact import ExactPlacement
 from virtsim.cluster.policies.overload import LocalRegression, RobustLocalRegression, load_detector
-from virtsim.cluster.policies.placement import PLACEMENTS, load_placement, watts_at
+from virtsim.cluster.policies.placement import PLACEMENTS, load_placement
+from virtsim.cluster.policies.situation import Move, Situation, check_moves
 from virtsim.cluster.policies.tables import Guests, Hosts, check_answer
 from virtsim.core.errors import ModelError, SpecError
 from virtsim.testing.laws import optimal_bins

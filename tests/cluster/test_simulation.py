@@ -19,7 +19,7 @@ from virtsim.cluster import (
 )
 from virtsim.cluster.network import fat_tree, leaf_spine, star
 from virtsim.cluster.plant import share_cpu
-from virtsim.cluster.policies.consolidation import Move
+from virtsim.cluster.policies.situation import Move
 from virtsim.cluster.power import load_power, power_cards
 from virtsim.cluster.scenario import Failures, Network
 from virtsim.core.errors import ModelError, SpecError

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 
 from virtsim.cluster.migration import Dirtying, MigrationPlan, Strategy, plan_migration
-from virtsim.cluster.policies.consolidation import Move, Situation, Stay
+from virtsim.cluster.policies.consolidation import Stay
 from virtsim.cluster.policies.overload import StaticThreshold
 from virtsim.cluster.policies.placement import FirstFit
 from virtsim.cluster.policies.selection import Candidates, MinimumMigrationTime
+from virtsim.cluster.policies.situation import Move, Situation
 from virtsim.cluster.policies.tables import Guests, Hosts
 from virtsim.testing import LAWS, ConsolidationMachine
 from virtsim.testing.witnesses import WITNESSES

@@ -6,10 +6,11 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from virtsim.cluster.migration import CLARK_2005, Strategy
-from virtsim.cluster.policies.consolidation import DynamicConsolidation, Move, Stay
+from virtsim.cluster.policies.consolidation import DynamicConsolidation, Stay
 from virtsim.cluster.policies.overload import DETECTORS, load_detector
 from virtsim.cluster.policies.placement import PLACEMENTS, FirstFit, load_placement
 from virtsim.cluster.policies.selection import SELECTIONS, load_selection
+from virtsim.cluster.policies.situation import Move
 from virtsim.testing import (
     ConsolidationMachine,
     LawBroken,

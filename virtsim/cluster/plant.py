@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from virtsim.cluster.fleet import GuestFleet, HostFleet
-from virtsim.cluster.policies.placement import watts_at
+from virtsim.cluster.policies.curves import watts_at
 from virtsim.cluster.policies.tables import CPU, MEMORY, Floats, Integers, Mask
 from virtsim.core.units import NS_PER_S
 
@@ -72,7 +72,14 @@ class Plant:
         if host not in self._dirty:
             self._dirty.add(host)
             if self._since[host] != self.now:
-                self._settle(np.array([host]), self._guests_on([host]))
+                self._settle_one(host)
+
+    def _settle_one(self, host: int) -> None:
+        passed = (self.now - int(self._since[host])) / NS_PER_S
+        self._host_sums[:, host] += self._host_rates[:, host] * passed
+        guests = np.array(list(self.on[host]), dtype=np.int64)
+        self._guest_sums[:, guests] += self._guest_rates[:, guests] * passed
+        self._since[host] = self.now
 
     def flush(self) -> None:
         """Refresh what was touched."""

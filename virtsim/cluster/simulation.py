@@ -14,8 +14,9 @@ from virtsim.cluster.fleet import GuestFleet, HostFleet, topology_of
 from virtsim.cluster.migration import steps
 from virtsim.cluster.network import STORE, Topology
 from virtsim.cluster.plant import HostState, Plant
-from virtsim.cluster.policies.consolidation import Consolidation, Situation, check_moves
+from virtsim.cluster.policies.consolidation import Consolidation
 from virtsim.cluster.policies.placement import Placement
+from virtsim.cluster.policies.situation import Situation, check_moves
 from virtsim.cluster.policies.tables import CPU, Floats, Guests, Hosts, Integers, check_answer
 from virtsim.cluster.scaling import Services, spread_rows
 from virtsim.cluster.scenario import ClusterScenario

@@ -12,10 +12,11 @@ from typing import Any
 
 import numpy as np
 
+from virtsim.cluster.policies.book import Book
 from virtsim.cluster.policies.bounds import lower_bound
-from virtsim.cluster.policies.consolidation import Situation, check_moves
 from virtsim.cluster.policies.selection import Candidates, check_pick
-from virtsim.cluster.policies.tables import CPU, Book, Guests, Hosts, check_answer
+from virtsim.cluster.policies.situation import Situation, check_moves
+from virtsim.cluster.policies.tables import CPU, Guests, Hosts, check_answer
 from virtsim.core.errors import ModelError
 
 

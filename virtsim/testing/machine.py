@@ -10,8 +10,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from virtsim.cluster.fleet import GuestFleet, HostFleet
 from virtsim.cluster.plant import HostState, Plant
-from virtsim.cluster.policies.consolidation import Consolidation, DynamicConsolidation, Situation, check_moves
-from virtsim.cluster.policies.placement import Placement, PowerAwareBestFitDecreasing, watts_at
+from virtsim.cluster.policies.consolidation import Consolidation, DynamicConsolidation
+from virtsim.cluster.policies.curves import watts_at
+from virtsim.cluster.policies.placement import Placement, PowerAwareBestFitDecreasing
+from virtsim.cluster.policies.situation import Situation, check_moves
 from virtsim.cluster.policies.tables import CPU, Guests, Hosts, check_answer
 from virtsim.cluster.scenario import GuestGroup, HostGroup
 from virtsim.cluster.traces.traces import Traces

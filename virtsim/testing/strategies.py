@@ -11,8 +11,8 @@ import numpy as np
 from hypothesis import strategies as st
 
 from virtsim.cluster.migration import Dirtying, DirtyPages
-from virtsim.cluster.policies.consolidation import Situation
 from virtsim.cluster.policies.selection import Candidates
+from virtsim.cluster.policies.situation import Situation
 from virtsim.cluster.policies.tables import CPU, Guests, Hosts
 from virtsim.cluster.scenario import Failures
 from virtsim.cluster.traces.traces import Traces

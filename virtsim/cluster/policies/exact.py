@@ -13,6 +13,7 @@ from typing import ClassVar, NamedTuple
 
 import numpy as np
 
+from virtsim.cluster.policies.book import Book
 from virtsim.cluster.policies.bounds import column_bound, lower_bound
 from virtsim.cluster.policies.placement import (
     PLACEMENTS,
@@ -21,7 +22,7 @@ from virtsim.cluster.policies.placement import (
     FirstFitDecreasing,
     L2Norm,
 )
-from virtsim.cluster.policies.tables import Book, Guests, Hosts, Integers
+from virtsim.cluster.policies.tables import Guests, Hosts, Integers
 from virtsim.core.errors import ModelError, SpecError
 
 

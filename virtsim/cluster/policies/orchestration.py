@@ -15,8 +15,9 @@ from typing import ClassVar
 
 import numpy as np
 
+from virtsim.cluster.policies.book import Book
 from virtsim.cluster.policies.placement import ANOMALY, PLACEMENTS
-from virtsim.cluster.policies.tables import Book, Floats, Guests, Hosts, Integers
+from virtsim.cluster.policies.tables import Floats, Guests, Hosts, Integers
 
 
 class _Orchestrator:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from typing import ClassVar, Protocol
 
@@ -156,6 +157,25 @@ def _line(samples: Floats, weights: Floats, ahead: float) -> tuple[Floats, Float
     return (y_mean + slope * (ahead - x_mean))[:, 0], samples - fitted
 
 
+@cache
+def _constant_line(n: int, ahead: float) -> Callable[[Floats], Floats]:
+    """What :func:`_line` predicts with tricube weights, with all that does not depend on the samples found once."""
+    weights = _tricube(n)[None, :]
+    x = np.arange(n) - (n - 1.0)
+    total = weights.sum(axis=1, keepdims=True)
+    x_mean = (weights * x).sum(axis=1, keepdims=True) / total
+    dx = x - x_mean
+    slopes, spread = weights * dx, (weights * dx * dx).sum(axis=1, keepdims=True)
+
+    def predict(samples: Floats) -> Floats:
+        y_mean = (weights * samples).sum(axis=1, keepdims=True) / total
+        slope = (slopes * (samples - y_mean)).sum(axis=1, keepdims=True) / spread
+        predicted: Floats = (y_mean + slope * (ahead - x_mean))[:, 0]
+        return predicted
+
+    return predict
+
+
 @DETECTORS.register("lr")
 class LocalRegression(_Regression):
     """Safety times the prediction of a tricube-weighted line reaches 1.
@@ -167,8 +187,7 @@ class LocalRegression(_Regression):
 
     def predict(self, recent: Floats) -> Floats:
         """Load of each host some samples ahead."""
-        weights = np.tile(_tricube(self.samples), (len(recent), 1))
-        return _line(recent, weights, self.ahead)[0]
+        return _constant_line(self.samples, self.ahead)(recent)
 
 
 @DETECTORS.register("lrr")

@@ -7,7 +7,10 @@ from typing import ClassVar, Protocol
 
 import numpy as np
 
-from virtsim.cluster.policies.tables import CPU, Book, Floats, Guests, Hosts, Integers
+from virtsim.cluster.policies.book import Book
+from virtsim.cluster.policies.curves import watts_at
+from virtsim.cluster.policies.shelves import Shelves
+from virtsim.cluster.policies.tables import CPU, Floats, Guests, Hosts, Integers
 from virtsim.core.registry import Registry
 
 
@@ -27,6 +30,8 @@ PLACEMENTS: Registry[type[Placement]] = Registry("placement policy")
 
 #: Greedy placement is not monotone: with more room it may take another turn, and end worse.
 ANOMALY = "capacity-helps"
+# Hosts of a kind from which on a look at all of them takes longer than the search on shelves.
+_MANY = 4000
 
 
 class OneByOne:
@@ -50,21 +55,29 @@ class OneByOne:
 
     def place(self, guests: Guests, hosts: Hosts, random: np.random.Generator) -> Integers:
         """See :class:`Placement`."""
-        book = Book(hosts)
+        return self.place_into(guests, Book(hosts), random)
+
+    def place_into(self, guests: Guests, book: Book, random: np.random.Generator) -> Integers:
+        """The same where guests were placed before; the book has the new ones afterwards, too."""
         places = np.full(len(guests), -1, dtype=np.int64)
-        for i in self.order(guests, hosts).tolist():
-            fits = book.fits(guests, i)
-            if not fits.any():
-                continue
-            wanted = book.likes(guests, i)
-            for preferred in (wanted, book.opened if self.opens_last else None):
-                if preferred is not None and (fits & preferred).any():
-                    fits = fits & preferred
-            scores = np.where(fits, self.score(guests.need[i], book, random), np.inf)
-            host = int(scores.argmin())
-            places[i] = host
-            book.put(guests, i, host)
+        for i in self.order(guests, book.hosts).tolist():
+            host = self.choose(guests, i, book, random)
+            if host >= 0:
+                places[i] = host
+                book.put(guests, i, host)
         return places
+
+    def choose(self, guests: Guests, i: int, book: Book, random: np.random.Generator) -> int:
+        """Host of guest ``i``, or -1, by the scores of all hosts."""
+        fits = book.fits(guests, i)
+        if not fits.any():
+            return -1
+        wanted = book.likes(guests, i)
+        for preferred in (wanted, book.opened if self.opens_last else None):
+            if preferred is not None and (fits & preferred).any():
+                fits = fits & preferred
+        scores = np.where(fits, self.score(guests.need[i], book, random), np.inf)
+        return int(scores.argmin())
 
     def order(self, guests: Guests, hosts: Hosts) -> Integers:
         """Numbers of the guests, in the order in which they are placed."""
@@ -177,19 +190,6 @@ class WorstFitDecreasing(_Decreasing, WorstFit):
     ratio = (2.0, 0.0)
 
 
-def watts_at(watts: Floats, load: Floats) -> Floats:
-    """Power of hosts with these curves at these loads (0 to 1), W."""
-    tenths = np.maximum(load, 0.0)
-    np.minimum(tenths, 1.0, out=tenths)
-    tenths *= 10
-    low = np.minimum(tenths.astype(np.int64), 9)
-    at = low + np.arange(0, watts.size, watts.shape[1])
-    points = watts.ravel()
-    power: Floats = points.take(at)
-    power += (points.take(at + 1) - power) * (tenths - low)
-    return power
-
-
 @PLACEMENTS.register("power-aware-best-fit-decreasing")
 class PowerAwareBestFitDecreasing(OneByOne):
     """The host whose power grows least, most demanding guests first (PABFD); waking a host costs its idle power.
@@ -201,6 +201,16 @@ class PowerAwareBestFitDecreasing(OneByOne):
     """
 
     opens_last = False
+
+    def choose(self, guests: Guests, i: int, book: Book, random: np.random.Generator) -> int:
+        """The same host as by the scores of all, found on the shelves where there are many."""
+        own_score = type(self).score is not PowerAwareBestFitDecreasing.score
+        if own_score or guests.together[i] or len(book.hosts) < _MANY:
+            return super().choose(guests, i, book, random)
+        shelves = book.follower(Shelves)
+        if len(book.hosts) < _MANY * shelves.kinds:
+            return super().choose(guests, i, book, random)
+        return shelves.cheapest(guests, i)
 
     def order(self, guests: Guests, hosts: Hosts) -> Integers:
         """See :meth:`OneByOne.order`."""

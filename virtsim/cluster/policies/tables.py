@@ -16,8 +16,8 @@ Mask = NDArray[np.bool_]
 
 #: The two resources: CPU (MIPS) and memory (bytes).
 CPU, MEMORY = 0, 1
-# Sums of needs may exceed a capacity by rounding only.
-_ROUNDING = 1e-9
+#: Sums of needs may exceed a capacity by rounding only.
+ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
@@ -171,79 +171,6 @@ def _unique(names: Sequence[str], what: str) -> None:
         raise SpecError(what, f"two {what} are called {twice!r}; names must differ")
 
 
-class Book:
-    """The state of a placement in progress: who is where so far.
-
-    Attributes
-    ----------
-    free : ndarray, shape (m, 2)
-        What is left.
-    opened : ndarray of bool
-        Hosts that run, or have got a guest.
-    """
-
-    def __init__(self, hosts: Hosts) -> None:
-        self.hosts = hosts
-        self.free = hosts.free
-        self._changed = -1
-        self.slack = hosts.capacity * _ROUNDING
-        # A row each, so that a column is read in one go.
-        self._room = (self.free + self.slack).T.copy()
-        self.opened = hosts.running.copy()
-        # What was put here; words are looked up only for guests that have some.
-        self._apart: dict[int, set[str]] = {}
-        self._together: dict[int, set[str]] = {}
-        self._watts: Floats | None = None
-
-    def fits(self, guests: Guests, i: int) -> Mask:
-        """Hosts that may take guest ``i`` now."""
-        need = guests.need[i]
-        mask: Mask = self._room[CPU] >= need[CPU]
-        mask &= self._room[MEMORY] >= need[MEMORY]
-        mask &= self.hosts.available
-        if guests.speed[i] > 0:
-            mask &= self.hosts.speed >= guests.speed[i]
-        word = guests.apart[i]
-        if word:
-            mask &= ~_with_word(word, self.hosts.apart, self._apart)
-        return mask
-
-    def likes(self, guests: Guests, i: int) -> Mask | None:
-        """Hosts with guests that ``i`` wants to be with; None if it has no such wish."""
-        word = guests.together[i]
-        return _with_word(word, self.hosts.together, self._together) if word else None
-
-    def watts(self, load: Floats) -> Floats:
-        """Power of all hosts at their present ``load``, W; kept, and found anew only where a guest was put."""
-        from virtsim.cluster.policies.placement import watts_at
-
-        if self._watts is None:
-            self._watts = np.where(self.opened, watts_at(self.hosts.watts, load), 0.0)
-        elif self._changed >= 0:
-            one = slice(self._changed, self._changed + 1)
-            self._watts[one] = watts_at(self.hosts.watts[one], load[one])
-        self._changed = -1
-        return self._watts
-
-    def put(self, guests: Guests, i: int, host: int) -> None:
-        """Place guest ``i``."""
-        self.free[host] -= guests.need[i]
-        self._room[:, host] = self.free[host] + self.slack[host]
-        self.opened[host] = True
-        self._changed = host
-        if guests.apart[i]:
-            self._apart.setdefault(host, set()).add(guests.apart[i])
-        if guests.together[i]:
-            self._together.setdefault(host, set()).add(guests.together[i])
-
-
-def _with_word(word: str, there: Sequence[frozenset[str]], put: dict[int, set[str]]) -> Mask:
-    """Hosts on which a guest with this word is."""
-    mask: Mask = np.array([word in words for words in there], dtype=bool)
-    mask[[host for host, words in put.items() if word in words]] = True
-    return mask
-
-
 def check_answer(answer: object, guests: Guests, hosts: Hosts, policy: str) -> Integers:
     """The answer of a placement policy as host numbers, or an error that says what is wrong with it.
 
@@ -291,7 +218,7 @@ def _check_room(places: Integers, guests: Guests, hosts: Hosts, policy: str) -> 
     taken = np.zeros((len(used), 2))
     np.add.at(taken, index, guests.need[placed])
     free = hosts.capacity[used] - hosts.used[used]
-    over = (taken > free + 2 * hosts.capacity[used] * _ROUNDING) & (taken > 0)
+    over = (taken > free + 2 * hosts.capacity[used] * ROUNDING) & (taken > 0)
     if over.any():
         row, column = (int(i) for i in np.argwhere(over)[0])
         what, unit = (("CPU", "MIPS"), ("memory", "bytes"))[column]
