@@ -24,6 +24,37 @@ def test_wanted_replicas(replicas: int, utilisation: float, wanted: int) -> None
     assert HorizontalAutoscaler().wanted(replicas, utilisation) == wanted
 
 
+@pytest.mark.parametrize(
+    ("serving", "utilisation", "starting", "wanted"),
+    [
+        # Twice the target with two on their way: with these idle, four are just right.
+        (2, 1.6, 2, 4),
+        # Three times: the two that start are not enough, 4 * 1.5.
+        (2, 2.4, 2, 6),
+        # With those that start it would be too many: they are waited for, not let go.
+        (2, 1.0, 4, 6),
+        # Fewer are wanted: those that start do not count.
+        (3, 0.2, 1, 1),
+        # Within the tolerance: all stay.
+        (4, 0.85, 1, 5),
+    ],
+)
+def test_replicas_that_start(serving: int, utilisation: float, starting: int, wanted: int) -> None:
+    assert HorizontalAutoscaler().wanted(serving, utilisation, starting) == wanted
+
+
+@pytest.mark.parametrize(("measured", "wanted"), [(0.2, 8), (0.1, 4), (0.05, 2), (0.109, 4), (0.111, 5), (0.091, 4)])
+def test_the_ratio_decides(measured: float, wanted: int) -> None:
+    """Kubernetes' documentation: twice what is desired doubles the replicas, half halves them, 10 % is nothing."""
+    assert HorizontalAutoscaler(target=0.1).wanted(4, measured) == wanted
+
+
+def test_what_starts_goes_first_when_fewer_are_wanted() -> None:
+    service = ScaledService(HorizontalAutoscaler(stabilisation="0s"), start_ns=3 * STEP)
+    replicas = [state.replicas for state in service.run([2.0, 0.2, 0.2, 0.2, 0.2, 0.2], STEP, replicas=2)]
+    assert replicas == [2, 2, 1, 1, 1, 1]
+
+
 def test_down_waits_for_the_stabilisation_window() -> None:
     service = ScaledService(HorizontalAutoscaler(stabilisation="180s"))
     demand = [4.0] * 4 + [0.8] * 6

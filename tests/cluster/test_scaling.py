@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from itertools import pairwise
 from pathlib import Path
 
@@ -9,7 +10,9 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
+from virtsim.cli.cluster import app
 from virtsim.cluster import (
     ClusterRun,
     ClusterScenario,
@@ -149,6 +152,12 @@ idle_hosts = "on"
     assert again.service_frame()["replicas"].tolist() == [state.replicas for state in run.services["web"]]
     generated = simulate_cluster(read, seed=2)
     assert generated.services["web"]
+    shown = CliRunner().invoke(
+        app, ["run", str(tmp_path / "c.toml"), "--seed", "2", "--json", str(tmp_path / "o.json")]
+    )
+    assert shown.exit_code == 0, shown.output
+    assert "service_unserved_mi" in shown.output
+    assert json.loads((tmp_path / "o.json").read_text()) == generated.totals
 
 
 @pytest.mark.parametrize(
@@ -177,7 +186,12 @@ def test_traces_must_fit_the_groups() -> None:
 
 # -- laws -------------------------------------------------------------------------------------------------
 
-QUICK = settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+# What the nightly profile says at night; a run takes its time.
+QUICK = settings(
+    max_examples=settings.default.max_examples if settings.default.max_examples > 100 else 40,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+)
 rules_of_services = st.builds(
     HorizontalAutoscaler,
     target=st.sampled_from([0.3, 0.5, 0.8, 1.0]),
