@@ -263,6 +263,6 @@ def test_nested_guests_stand_still_together():
     outer = add(ground, "outer", hog())
     Tower([ground, middle, top]).advance(80 * MS)
     assert inner.cpu_time_ns == outer.cpu_time_ns == 40 * MS
-    assert middle.vcpus[0].spent_ns == [40 * MS, 0, 40 * MS, 0]
-    assert top.vcpus[0].spent_ns == [40 * MS, 0, 40 * MS, 0]
+    assert list(middle.vcpus[0].spent_ns) == [40 * MS, 0, 40 * MS, 0]
+    assert list(top.vcpus[0].spent_ns) == [40 * MS, 0, 40 * MS, 0]
     assert ground.tasks[0].load == NICE_0_LOAD

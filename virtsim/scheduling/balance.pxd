@@ -26,7 +26,7 @@ cdef class Balancer:
     cpdef long long due_ns(self, Domain domain, bint busy)
     @cython.locals(group=CpuGroup, source=Cpu, running=Task, tasks=list, local=CpuGroup, above=Domain)
     cpdef list moves(self, Cpu cpu, Domain domain, long long why, long long now_ns)
-    cdef void _balanced(self, Domain domain, long long why, bint pinned)
+    cdef object _balanced(self, Domain domain, long long why, bint pinned)
     @cython.locals(local=CpuGroup, first=Cpu, other=Cpu)
     cdef bint _is_ours(self, Cpu cpu, Domain domain)
     @cython.locals(local=CpuGroup, busiest=CpuGroup, group=CpuGroup, load=cython.longlong, weight=cython.longlong)
@@ -39,8 +39,8 @@ cdef class Balancer:
     cdef list _detach(self, Cpu source, Cpu target, Domain domain, long long why, long long now_ns)
     cdef bint _is_hot(self, Task task, Domain domain, long long now_ns)
     @cython.locals(entity=Entity)
-    cdef void _collect(self, FairQueue queue, list tasks)
-    cdef void _collect_from(self, Entity entity, list tasks)
+    cdef object _collect(self, FairQueue queue, list tasks)
+    cdef int _collect_from(self, Entity entity, list tasks) except -1
 
 @cython.locals(sibling=Cpu)
 cdef bint _core_is_idle(Cpu cpu)

@@ -24,7 +24,7 @@ cdef class CfsQueue(FairQueue):
     cdef int insert(self, Entity entity) except -1
     cdef int _remove(self, Entity entity) except -1
     @cython.locals(first=Entity, least=cython.longlong)
-    cpdef void follow_minimum(self)
+    cpdef int follow_minimum(self) except -1
     @cython.locals(part=Entity, slice_ns=cython.longlong, count=cython.longlong, load=cython.longlong)
     cpdef long long slice_of(self, Entity entity) except -1
     cdef long long turn_ns(self, Entity entity) except -1
@@ -36,7 +36,7 @@ cdef class CfsQueue(FairQueue):
     @cython.locals(vruntime=cython.longlong)
     cdef int _place(self, Entity entity, long long offset_ns) except -1
     cdef int leave(self, Entity entity, bint asleep) except -1
-    cpdef void reweight(self, Entity entity, long long load)
+    cpdef object reweight(self, Entity entity, long long load)
     cdef int take(self, Entity entity) except -1
     @cython.locals(first=Entity, current=Entity)
     cpdef Entity pick(self, bint protect=*)

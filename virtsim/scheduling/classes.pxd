@@ -13,16 +13,16 @@ cdef class Classes(Throttling):
     cdef public list policies
 
     @cython.locals(cpu=Cpu, policy=Policy)
-    cdef void _admit(self, Task task, bint woken)
+    cdef object _admit(self, Task task, bint woken)
     @cython.locals(policy=Policy)
-    cdef void _withdraw(self, Task task)
+    cdef int _withdraw(self, Task task) except -1
     @cython.locals(policy=Policy)
-    cdef void _give_back(self, Task task)
+    cdef int _give_back(self, Task task) except -1
     @cython.locals(policy=Policy, task=Task)
     cdef Task _pick_by_policy(self, Cpu cpu)
     @cython.locals(mine=Policy, its=Policy)
     cdef bint _outranks(self, Task task, Task running)
     @cython.locals(group=Group, policy=Policy)
-    cdef void _charge_by_policy(self, Task task, long long delta_ns)
+    cdef int _charge_by_policy(self, Task task, long long delta_ns) except -1
     @cython.locals(before=Cpu, after=Cpu)
     cdef int _move(self, Task task, long long cpu) except -1

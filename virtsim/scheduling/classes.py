@@ -90,9 +90,9 @@ class Classes(Throttling):
         task.migrations += 1
         before, after = self.cpus[task.cpu], self.cpus[cpu]
         if before.node != after.node:
-            task.burst_ns += self.costs.migration_node_ns
+            task.burst_ns += self._migration_node_ns
         elif before.cache is not after.cache:
-            task.burst_ns += self.costs.migration_cache_ns
+            task.burst_ns += self._migration_cache_ns
         elif before.core != after.core:
-            task.burst_ns += self.costs.migration_ns
+            task.burst_ns += self._migration_ns
         task.cpu = cpu

@@ -31,18 +31,18 @@ cdef class Dispatcher(Classes):
     cdef SplitMix64 _latency_rng
 
     cpdef bint step(self, Task task)
-    cdef void _arm_tick(self, Cpu cpu)
+    cdef object _arm_tick(self, Cpu cpu)
     @cython.locals(entity=Entity, task=Task, policy=Policy)
     cdef bint _tick_matters(self, Cpu cpu)
     @cython.locals(task=Task, policy=Policy)
-    cdef void _tick(self, Cpu cpu)
+    cdef object _tick(self, Cpu cpu)
     @cython.locals(entity=Entity)
-    cdef void _end_turn(self, Cpu cpu, Task task)
+    cdef object _end_turn(self, Cpu cpu, Task task)
     @cython.locals(task=Task, left_ns=cython.longlong)
     cdef bint _set_hrtick(self, Cpu cpu) except -1
     cdef int _precise_tick(self, Cpu cpu) except -1
     @cython.locals(previous=Task, chosen=Task)
-    cdef void _schedule(self, Cpu cpu)
+    cdef object _schedule(self, Cpu cpu)
     @cython.locals(common=FairQueue)
     cdef int _switch(self, Cpu cpu, Task previous, Task chosen) except -1
     @cython.locals(sibling=Cpu, running=cython.longlong, speed=cython.longlong)
@@ -50,7 +50,7 @@ cdef class Dispatcher(Classes):
     @cython.locals(task=Task)
     cdef int _change_speed(self, Cpu cpu, long long speed) except -1
     @cython.locals(policy=Policy)
-    cdef void _arm_quantum(self, Cpu cpu, Task task)
+    cdef int _arm_quantum(self, Cpu cpu, Task task) except -1
     cpdef void settle(self, Cpu cpu)
     cpdef void reschedule(self, Cpu cpu)
     cdef int _run_on(self, Cpu cpu, Task task) except -1
@@ -58,13 +58,13 @@ cdef class Dispatcher(Classes):
     @cython.locals(task=Task)
     cdef int _burst_end(self, Cpu cpu) except -1
     cdef int _park_now(self, Cpu cpu, Task task) except -1
-    @cython.locals(cpu=Cpu)
+    @cython.locals(cpu=Cpu, local=cython.bint)
     cpdef long long wake(self, Task task, long long waker_cpu, bint timer=*, bint sync=*)
     @cython.locals(policy=Policy)
-    cdef void _wake_by_policy(self, Task task, long long waker_cpu)
+    cdef int _wake_by_policy(self, Task task, long long waker_cpu) except -1
     cdef long long _drawn(self, tuple quantiles)
     @cython.locals(running=Task, mine=Entity, its=Entity, common=FairQueue)
-    cdef void _preempt(self, Cpu cpu, Task task, bint new=*)
+    cdef object _preempt(self, Cpu cpu, Task task, bint new=*)
     cdef int _reschedule_soon(self, Cpu cpu, long long delay_ns) except -1
     @cython.locals(task=Task, queue=FairQueue)
     cpdef void steal(self, Cpu cpu, long long duration_ns)
@@ -74,18 +74,18 @@ cdef class Dispatcher(Classes):
         balancer=Balancer, domain=Domain, moving=list,
         now_ns=cython.longlong, next_ns=cython.longlong, due_ns=cython.longlong,
     )
-    cdef void _balance(self, Cpu cpu, bint idle)
+    cdef int _balance(self, Cpu cpu, bint idle) except -1
     @cython.locals(cpu=Cpu)
-    cdef void _balance_idle(self)
+    cdef int _balance_idle(self) except -1
     @cython.locals(task=Task, came=cython.bint)
     cdef bint _fetch(self, list tasks, Cpu cpu)
     @cython.locals(source=Cpu, queue=FairQueue, target=FairQueue, average=LoadAverage)
     cdef int _pull(self, Task task, Cpu cpu) except -1
     @cython.locals(task=Task)
     cdef int _evict(self, Cpu cpu) except -1
-    cdef void _new_period(self, Group group)
+    cdef int _new_period(self, Group group) except -1
     @cython.locals(queue=FairQueue)
-    cdef void _release(self, Group group)
+    cdef int _release(self, Group group) except -1
 
 
 @cython.locals(mine=Entity, its=Entity)

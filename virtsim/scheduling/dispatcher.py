@@ -314,10 +314,9 @@ class Dispatcher(Classes):
         local = task.cpu == waker_cpu
         task.burst_ns += self._cold.cost_ns(self.now_ns - task.last_ran_ns, cpu.current is None)
         if cpu.current is None:
-            costs = self.costs
             local_ns = self._drawn(self._timer_idle_ns) if timer else 0
-            self._reschedule_soon(cpu, local_ns if local else costs.idle_exit_ns)
-            return 0 if timer else (costs.wake_ns if local else costs.wake_remote_ns)
+            self._reschedule_soon(cpu, local_ns if local else self._idle_exit_ns)
+            return 0 if timer else (self._wake_ns if local else self._wake_remote_ns)
         self._preempt(cpu, task)
         if cpu.resched:
             self._reschedule_soon(cpu, 0 if local else self._preempt_remote_ns)

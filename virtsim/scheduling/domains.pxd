@@ -28,7 +28,7 @@ cdef class CpuGroup:
     cdef public long long kind
 
     @cython.locals(cpu=Cpu, load=cython.longlong, running=cython.longlong, idle=cython.longlong, runnable=cython.longlong)
-    cdef void survey(self, object leave_out)
+    cdef int survey(self, object leave_out) except -1
     cdef long long average(self)
 
 

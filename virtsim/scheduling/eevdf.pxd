@@ -25,25 +25,25 @@ cdef class EevdfQueue(FairQueue):
     @cython.locals(product=int128, weight=int128)
     cpdef bint eligible(self, Entity entity) noexcept
     cdef int insert(self, Entity entity) except -1
-    cpdef void remove(self, Entity entity)
+    cpdef int remove(self, Entity entity) except -1
     @cython.locals(first=Entity, first_ns=cython.longlong)
     cpdef void put_first(self, Entity entity)
     @cython.locals(entity=Entity)
-    cdef void _admit(self)
+    cdef object _admit(self)
     cpdef list waiting(self)
     cpdef long long shortest_slice_ns(self) noexcept
-    cdef void _count_slice(self, long long slice_ns)
-    cdef void _forget_slice(self, long long slice_ns)
+    cdef object _count_slice(self, long long slice_ns)
+    cdef object _forget_slice(self, long long slice_ns)
     @cython.locals(limit=cython.longlong, lag=cython.longlong)
     cdef int keep_lag(self, Entity entity) except -1
     @cython.locals(product=int128, weight=int128)
-    cpdef void place(self, Entity entity, bint initial=*)
+    cpdef object place(self, Entity entity, bint initial=*)
     cpdef bint renew_deadline(self, Entity entity)
     cdef int join(self, Entity entity, bint initial=*) except -1
     cdef int leave(self, Entity entity, bint asleep) except -1
-    cpdef void settle_delayed(self, Entity entity)
-    cpdef void rejoin_delayed(self, Entity entity)
-    cpdef void reweight(self, Entity entity, long long load)
+    cpdef int settle_delayed(self, Entity entity) except -1
+    cpdef int rejoin_delayed(self, Entity entity) except -1
+    cpdef object reweight(self, Entity entity, long long load)
     cdef int take(self, Entity entity) except -1
     @cython.locals(vprot=cython.longlong)
     cdef int _protect(self, Entity entity, long long slice_ns) except -1

@@ -21,6 +21,7 @@ cdef class EventQueue:
 
     cpdef int push(self, long long time_ns, long long kind, object subject, long long version) except -1
     cpdef bint pop(self, long long until_ns) noexcept
+    cdef long long first_ns(self) noexcept
     cdef int _grow(self) except -1
     cdef void _up(self, Py_ssize_t place, const Event* event) noexcept
     cdef void _down(self, Py_ssize_t place, const Event* event) noexcept

@@ -12,6 +12,8 @@ from typing import Any
 
 # Kinds of events, in the order in which those of one instant are served.
 BURST_END, TIMER, PERIOD, SLACK, TICK, RESCHEDULE, START, CALL, STEAL, EXPIRE, HRTICK, DEVICE = range(12)
+#: When there is no event, it is due then: later than any time.
+NO_EVENT_NS = 1 << 62
 #: Events of the kinds up to this one are void once their subject's ``version`` has moved on.
 _LAST_VERSIONED = TIMER
 #: Void events are thrown out when the queue has grown to this length, or to twice what was left the last time.
@@ -63,6 +65,10 @@ class EventQueue:
     def next_ns(self) -> int | None:
         """Time of the earliest event; None if there is none."""
         return self._heap[0][0] if self._heap else None
+
+    def first_ns(self) -> int:
+        """Time of the earliest event; later than any time if there is none."""
+        return self._heap[0][0] if self._heap else NO_EVENT_NS
 
     def _throw_out(self) -> None:
         """Drop void events, so that memory stays flat however long the calls for CPU time are."""

@@ -87,6 +87,10 @@ cdef class EventQueue:
         """Time of the earliest event; None if there is none."""
         return self._heap[0].time_ns if self._length else None
 
+    cdef long long first_ns(self) noexcept:
+        """Time of the earliest event; later than any time if there is none."""
+        return self._heap[0].time_ns if self._length else <long long>1 << 62
+
     cdef int _grow(self) except -1:
         cdef Py_ssize_t room = 2 * self._room + 64
         heap = <Event*>PyMem_Realloc(self._heap, room * sizeof(Event))

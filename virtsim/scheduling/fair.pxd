@@ -34,7 +34,7 @@ cdef class Entity:
     cdef public Entity parent
     cdef public FairQueue owned
 
-    cpdef void set_load(self, long long load)
+    cpdef int set_load(self, long long load) except -1
     cpdef long long virtual(self, long long delta_ns) noexcept
 
 
@@ -65,10 +65,10 @@ cdef class FairQueue:
     cpdef bint renew_deadline(self, Entity entity)
     cdef bint turn_is_over(self, Entity entity) except -1
     cdef long long turn_ns(self, Entity entity) except -1
-    cpdef void reweight(self, Entity entity, long long load)
+    cpdef object reweight(self, Entity entity, long long load)
     cpdef long long shortest_slice_ns(self) noexcept
     cpdef bint eligible(self, Entity entity) noexcept
-    cpdef void settle_delayed(self, Entity entity)
-    cpdef void rejoin_delayed(self, Entity entity)
+    cpdef int settle_delayed(self, Entity entity) except -1
+    cpdef int rejoin_delayed(self, Entity entity) except -1
     cdef int favour(self, Entity woken) except -1
     cpdef void put_first(self, Entity entity)

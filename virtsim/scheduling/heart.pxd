@@ -24,5 +24,5 @@ cdef class Heart(InputOutput):
     cdef int _adopt(self, Task task) except -1
     @cython.locals(cpu=Cpu, task=Task, group=Group)
     cdef int _serve(self, long long kind, object subject, long long version) except -1
-    cdef void _steal_again(self, Cpu cpu)
+    cdef int _steal_again(self, Cpu cpu) except -1
     cdef double _exponential(self)

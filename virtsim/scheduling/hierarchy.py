@@ -42,7 +42,12 @@ class Hierarchy:
         self._switch_ns = costs.switch_ns
         self._tick_cost_ns = costs.tick_ns
         self._wake_ns = costs.wake_ns
+        self._wake_remote_ns = costs.wake_remote_ns
+        self._idle_exit_ns = costs.idle_exit_ns
         self._preempt_remote_ns = costs.preempt_remote_ns
+        self._migration_ns = costs.migration_ns
+        self._migration_cache_ns = costs.migration_cache_ns
+        self._migration_node_ns = costs.migration_node_ns
         self._delays = kernel.has("DELAY_DEQUEUE")
         self.cpus = [Cpu(number) for number in range(cpus)]
         self.idle_bits = (1 << cpus) - 1

@@ -32,7 +32,7 @@ cdef class InputOutput(Interpreter):
     @cython.locals(ring=Ring, task=Task, waits=cython.bint)
     cdef int _interrupt(self, Request request) except -1
     @cython.locals(cpu=Cpu)
-    cdef void _charge(self, Task task, long long cost_ns)
+    cdef object _charge(self, Task task, long long cost_ns)
     @cython.locals(ring=Ring, rings=cython.longlong)
     cdef long long _take_next(self, Task task, BackEnd backend) except -1
     @cython.locals(request=Request, ring=Ring, cpu=Cpu)
@@ -44,6 +44,6 @@ cdef class InputOutput(Interpreter):
     @cython.locals(port=Port, station=Station, begin_ns=cython.longlong)
     cdef int _transfer(self, Request request) except -1
     @cython.locals(port=Port, station=Station)
-    cdef void _device(self, Request request, long long stage)
+    cdef object _device(self, Request request, long long stage)
     @cython.locals(ring=Ring, backend=BackEnd, task=Task)
-    cdef void _hand_back(self, Request request)
+    cdef object _hand_back(self, Request request)

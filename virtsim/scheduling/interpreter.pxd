@@ -34,7 +34,7 @@ cdef class Interpreter(Dispatcher):
     )
     cpdef bint step(self, Task task)
     @cython.locals(cpu=Cpu, policy=Policy, chosen=cython.longlong)
-    cdef void _start(self, Task task)
+    cdef int _start(self, Task task) except -1
     @cython.locals(policy=Policy)
     cdef int _next_job(self, Task task, long long release_ns) except -1
     cdef int _block(self, Task task) except -1
@@ -45,8 +45,8 @@ cdef class Interpreter(Dispatcher):
     @cython.locals(waiter=Task, cpu=Cpu)
     cdef bint _unlock(self, Task task, long long number, long long waking_ns)
     @cython.locals(child=Task)
-    cdef void _fork(self, Task task, Program program)
+    cdef int _fork(self, Task task, Program program) except -1
     @cython.locals(parent=Task)
-    cdef void _end(self, Task task)
+    cdef int _end(self, Task task) except -1
     cdef int _extended(self, Task task, long long code, long long a, long long b) except -1
     cdef bint _leave_to_outside(self, Task task, long long number)

@@ -31,7 +31,7 @@ cdef class Vcpu(Task):
     cdef bint resched_due
     cdef long long waker
     cdef readonly long long halt_ns
-    cdef long long longest_poll_ns
+    cdef long long longest_poll_ns, poll_start_ns, poll_grow, poll_shrink
     cdef long long spinning
     cdef bint fair_spinlocks
     cdef long long spun_out_ns
@@ -41,7 +41,7 @@ cdef class Vcpu(Task):
     cdef long long pause_window_ns
     cdef long long counted_as
     cdef long long counted_since_ns
-    cdef readonly list spent_ns
+    cdef readonly Words spent_ns
     cdef readonly long long halts
     cdef readonly long long polled
     cdef readonly long long kicks
@@ -96,11 +96,11 @@ cdef class Storey(Heart):
     )
     cdef int _go_on(self, Vcpu vcpu) except -1
     @cython.locals(below=Storey, place=Cpu, left_ns=cython.longlong, now=cython.longlong)
-    cdef void _kick(self, Vcpu vcpu, bint timer)
+    cdef object _kick(self, Vcpu vcpu, bint timer)
     @cython.locals(
         halted_ns=cython.longlong, longest_ns=cython.longlong, exit_ns=cython.longlong, polled_until_ns=cython.longlong
     )
-    cdef void _end_halt(self, Vcpu vcpu, long long now)
+    cdef object _end_halt(self, Vcpu vcpu, long long now)
     @cython.locals(vcpu=Vcpu)
     cdef int _extended(self, Task task, long long code, long long a, long long b) except -1
     @cython.locals(above=Storey)
@@ -144,12 +144,12 @@ cdef class Storey(Heart):
     cdef int _end_spin(self, Cpu cpu, Task task) except -1
     cdef long long _spin_window_ns(self, Vcpu vcpu) except -1
     @cython.locals(vcpu=Vcpu, sibling=Vcpu, below=Storey, window_ns=cython.longlong)
-    cdef void _pause_loop(self, Cpu cpu)
+    cdef object _pause_loop(self, Cpu cpu)
     @cython.locals(other=Vcpu, count=cython.longlong, step=cython.longlong, number=cython.longlong)
     cdef Vcpu _preempted_sibling(self, Vcpu vcpu)
     @cython.locals(cpu=Cpu, target=Cpu, entity=Entity)
     cpdef int yield_to(self, Task task, Task other) except -1
     @cython.locals(running=Task, mine=Entity, its=Entity, queue=FairQueue)
-    cdef void _prefer(self, Task other, Cpu target)
+    cdef object _prefer(self, Task other, Cpu target)
     @cython.locals(cpu=Cpu, vcpu=Vcpu)
     cpdef int bring_up_to_date(self) except -1

@@ -85,7 +85,7 @@ class Vcpu(Task):
 
     Attributes
     ----------
-    spent_ns : list of int, ns
+    spent_ns : Words, ns
         Time busy, as overhead, stolen and idle, up to ``since``.
     halts, polled, kicks, pause_exits, yields : int
         Halts; those that ended while polling; times it was woken; exits because of spinning; directed yields.
@@ -112,7 +112,10 @@ class Vcpu(Task):
         "pause_window_ns",
         "pending",
         "poll_end_ns",
+        "poll_grow",
         "poll_ns",
+        "poll_shrink",
+        "poll_start_ns",
         "poll_time_ns",
         "polled",
         "resched_due",
@@ -144,6 +147,9 @@ class Vcpu(Task):
         # Read at every halt, or while it spins: as attributes of their own.
         self.halt_ns = hypervisor.halt_ns
         self.longest_poll_ns = hypervisor.poll_ns
+        self.poll_start_ns = hypervisor.poll_start_ns
+        self.poll_grow = hypervisor.poll_grow
+        self.poll_shrink = hypervisor.poll_shrink
         self.spinning = SPINNING.index(hypervisor.spinning)
         self.fair_spinlocks = hypervisor.fair_spinlocks
         self.spun_out_ns = hypervisor.spin_threshold_ns
@@ -164,7 +170,7 @@ class Vcpu(Task):
         self.pause_window_ns = hypervisor.pause_window_ns
         self.counted_as = IDLE
         self.counted_since_ns = 0
-        self.spent_ns = [0, 0, 0, 0]
+        self.spent_ns = Words(4)
         self.halts = 0
         self.polled = 0
         self.kicks = 0
@@ -174,7 +180,7 @@ class Vcpu(Task):
 
     def count(self, now_ns: int, counted_as: int) -> None:
         """Close the account of the time up to now, and count what follows as something else."""
-        self.spent_ns[self.counted_as] += now_ns - self.counted_since_ns
+        self.spent_ns.at[self.counted_as] += now_ns - self.counted_since_ns
         self.counted_since_ns = now_ns
         self.counted_as = counted_as
 
@@ -279,8 +285,7 @@ class Storey(Heart):
 
     def first_event_ns(self) -> int:
         """When something is due next; :data:`FAR_NS` or later if nothing ever is."""
-        due = self.events.next_ns()
-        return FAR_NS if due is None else due
+        return self.events.first_ns()
 
     def serve_next(self) -> None:
         """Work through the earliest event."""
@@ -483,7 +488,6 @@ class Storey(Heart):
         longest_ns = vcpu.longest_poll_ns
         if longest_ns == 0:
             return
-        hypervisor = vcpu.hypervisor
         exit_ns = vcpu.halt_ns
         polled_until_ns = vcpu.poll_end_ns if vcpu.poll_end_ns < now else now
         if polled_until_ns > vcpu.halted_at_ns + exit_ns:
@@ -491,13 +495,13 @@ class Storey(Heart):
         if halted_ns <= vcpu.poll_ns:
             return
         if vcpu.poll_ns and halted_ns > longest_ns:
-            vcpu.poll_ns = vcpu.poll_ns // hypervisor.poll_shrink if hypervisor.poll_shrink else 0
-            if vcpu.poll_ns < hypervisor.poll_start_ns:
+            vcpu.poll_ns = vcpu.poll_ns // vcpu.poll_shrink if vcpu.poll_shrink else 0
+            if vcpu.poll_ns < vcpu.poll_start_ns:
                 vcpu.poll_ns = 0
         elif vcpu.poll_ns < longest_ns and halted_ns < longest_ns:
-            vcpu.poll_ns = vcpu.poll_ns * hypervisor.poll_grow
-            if vcpu.poll_ns < hypervisor.poll_start_ns:
-                vcpu.poll_ns = hypervisor.poll_start_ns
+            vcpu.poll_ns = vcpu.poll_ns * vcpu.poll_grow
+            if vcpu.poll_ns < vcpu.poll_start_ns:
+                vcpu.poll_ns = vcpu.poll_start_ns
             if vcpu.poll_ns > longest_ns:
                 vcpu.poll_ns = longest_ns
 

@@ -16,21 +16,21 @@ cdef class Throttling(Hierarchy):
     cdef Task _pick(self, Cpu cpu)
     cdef bint _throttled(self, FairQueue queue)
     @cython.locals(entity=Entity, queue=FairQueue)
-    cdef void _throttle_put(self, Task task, FairQueue common)
-    cdef void _unthrottle(self, FairQueue queue)
+    cdef int _throttle_put(self, Task task, FairQueue common) except -1
+    cdef int _unthrottle(self, FairQueue queue) except -1
     cdef bint _parks_at_once(self, Task task)
     cdef int _set_aside(self, Cpu cpu, Task task) except -1
     @cython.locals(task=Task)
     cdef int _end_parking(self, Cpu cpu) except -1
     cdef int _park_if_throttled(self, Task task) except -1
     @cython.locals(queue=FairQueue)
-    cdef void _park(self, Task task)
+    cdef int _park(self, Task task) except -1
     @cython.locals(task=Task, staying=list, going=list)
-    cdef void _unpark(self, Cpu cpu)
+    cdef int _unpark(self, Cpu cpu) except -1
     @cython.locals(entity=Entity, above=FairQueue)
-    cdef void _detach_group(self, FairQueue queue)
+    cdef int _detach_group(self, FairQueue queue) except -1
     @cython.locals(entity=Entity, above=FairQueue)
-    cdef void _attach_group(self, FairQueue queue)
+    cdef object _attach_group(self, FairQueue queue)
 
 
 @cython.locals(queue=FairQueue)

@@ -11,6 +11,8 @@ cdef class Tower:
 
     @cython.locals(first=Storey)
     cpdef void advance(self, long long to_ns)
+    @cython.locals(storey=Storey, live=cython.longlong)
+    cdef long long _live_tasks(self) except? -1
     @cython.locals(storey=Storey, first=Storey, earliest_ns=cython.longlong, due_ns=cython.longlong)
     cdef Storey _first(self, long long to_ns)
     @cython.locals(storey=Storey)

@@ -27,7 +27,13 @@ class Tower:
     @property
     def live_tasks(self) -> int:
         """Tasks that have not ended, vCPUs not counted."""
-        return sum(storey.live_tasks for storey in self.storeys)
+        return self._live_tasks()
+
+    def _live_tasks(self) -> int:
+        live = 0
+        for storey in self.storeys:
+            live += storey.live_tasks
+        return live
 
     def next_event_ns(self) -> int | None:
         """When something is due next; None if nothing ever is."""
@@ -42,7 +48,7 @@ class Tower:
                 break
             first.serve_next()
             self.now_ns = first.now_ns
-            if first.live_tasks == 0 and self.live_tasks == 0:
+            if first.live_tasks == 0 and self._live_tasks() == 0:
                 self._settle()
                 return
         self.now_ns = to_ns

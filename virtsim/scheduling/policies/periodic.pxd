@@ -21,7 +21,7 @@ cdef class Ordered(Policy):
     @cython.locals(job=Job)
     cpdef void enqueue(self, Task task, bint woken)
     @cython.locals(waiting=list, other=Task, low=Py_ssize_t, high=Py_ssize_t, middle=Py_ssize_t, other_key=cython.longlong)
-    cdef void _insert(self, Task task, long long key, bint first)
+    cdef int _insert(self, Task task, long long key, bint first) except -1
     @cython.locals(job=Job)
     cpdef void next_job(self, Task task, long long release_ns)
     @cython.locals(waiting=list, task=Task, place=Py_ssize_t)
