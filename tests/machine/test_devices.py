@@ -97,6 +97,17 @@ def test_the_back_ends_cpu_time_is_its_guests():
     assert xen.value("driver-domain", "cpu_time") == xen.value("driver-domain/vcpu", "cpu_time") > 0
 
 
+@pytest.mark.parametrize("stack", ["kvm", "kvm-user-devices"])
+def test_an_answer_is_work_of_the_back_end_as_well(stack, free_scheduler):
+    """Calls one at a time: the back end spends its part of each way, and nothing else."""
+    run = run_on(stack, PacketCall(size=64, answer=64, remote="100us"), count=10)
+    parts = [PartTimes.of(io_parts(f"packet_{way}", load_stack(stack), 64), CARD) for way in ("send", "receive")]
+    assert all(times.request > 0 for times in parts)
+    (spent,) = (task.cpu_time_ns for task in run.tasks if task.task != "repeat")
+    # Each message has an interrupt of the device, each answer one for the guest; none for what was sent.
+    assert spent == 10 * (sum(times.request + times.device for times in parts) + parts[1].signal)
+
+
 def test_a_guest_of_low_weight_beside_hogs_waits_for_its_back_end():
     light = Guest(name="g", stack="kvm", cpu_weight=1, workload=repeat(DiskRead()))
     alone = simulate(Scenario(guests=[light], duration="400ms", cpus="0"), host=CARD)

@@ -367,3 +367,18 @@ def test_a_price_that_a_host_lacks_is_named_with_its_path(name):
         poor = HOST.replace(prices={k: v for k, v in HOST.prices.items() if k != primitive})
         with pytest.raises(SpecError, match=rf"prices\.{primitive}: this host has no price for '{primitive}'"):
             price(expand("fork_exec", stack), poor)
+
+
+@pytest.mark.parametrize("name", ["kvm", "kvm-user-devices", "xen-pv"])
+def test_a_packet_takes_its_back_end_and_its_ring_both_ways(name):
+    sent, received = (expand(f"packet_{way}", load_stack(name)) for way in ("send", "receive"))
+    for primitive in ("backend_request", "ring_request"):
+        assert received.totals[primitive] == sent.totals[primitive] == 1
+    (party,) = (party for party in received.parties if party)
+    assert received.parties[party]["backend_request"] == 1
+    assert "doorbell" not in {part.expansion.event for part in received.parts}
+
+
+@pytest.mark.parametrize("name", ["native", "container-docker", "kvm-passthrough"])
+def test_a_packet_received_without_a_back_end_is_nobody_elses_work(name):
+    assert not any(expand("packet_receive", load_stack(name)).parties.keys() - {""})

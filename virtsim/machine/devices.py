@@ -161,11 +161,8 @@ class GuestDevices:
     def call_port(self, size: int, answer: int, remote_ns: int) -> tuple[Port, PartTimes, PartTimes]:
         """A message to the network and its answer; the parts of both."""
         back = self.times("packet_receive", answer)
-        serving = self.times("packet_send", answer)
-        # The expansion of a received packet names no back end of virtio, which hands it over all the same.
-        party = serving.party
-        back = PartTimes(party, back.submit, 0, back.interrupt, 0, serving.wake, back.device, back.signal)
         ring = self._ring("nic-in", back, self.machine.nic.queue, lazy=False)
+        ring.completion_ns = back.request
         port = Port(ring, self.machine.station("nic-in"), self._wire_ns(answer), answer)
         out, there = self._out(size, port, remote_ns)
         return out, there, back

@@ -96,6 +96,7 @@ _MACHINE_MEANING = {
     "host_interrupt": "An interrupt arrives while a monitor has the processor.",
     "host_wait": "A monitor gives up the processor until something happens.",
     "device_kick": "Tell a device that a request is there.",
+    "device_receive": "Data that nobody asked for are carried from a device to the kernel that drives it.",
     "device_interrupt": "A device's interrupt, delivered to the kernel that drives it.",
 }
 

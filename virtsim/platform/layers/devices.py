@@ -1,6 +1,7 @@
 """How a guest reaches devices: emulated, paravirtual, or passed through. A layer on a monitor.
 
-Kernels issue ``device_kick`` for a request and take a ``device_interrupt`` for its completion.
+Kernels issue ``device_kick`` for a request and take a ``device_interrupt`` for its completion; a packet from the
+network is a ``device_receive`` and an interrupt, and its way in leads through the same back end.
 
 - *emulated*: a real device's registers, ``accesses`` port or memory accesses for a request, each trapped;
 - *paravirtual* (virtio, or Xen's split drivers): requests go through a shared ring, a doorbell is rung for
@@ -69,6 +70,11 @@ class Emulated(Device):
                 Step("host_request", note="the host, or the hypervisor, carries the request out"),
                 Step("device_kick", 1, size),
             )
+        if event == "device_receive":
+            return (
+                Step("host_request", note="the host, or the hypervisor, takes the packet in and hands it over"),
+                Step("device_receive", 1, size),
+            )
         if event == "device_interrupt":
             return (Step("interrupt", 1 / settings["batch"]),)
         return None
@@ -88,16 +94,21 @@ class Virtio(Device):
 
     def handle(self, event: str, size: int, settings: Settings) -> Iterable[Step] | None:
         """Ring the doorbell for a batch; the back end works on each request."""
+        who = "vhost worker" if settings.on("in_kernel") else "I/O thread"
+        work = [Step("backend_request", party=who)]
+        if not settings.on("in_kernel"):
+            work.append(Step("userspace_exit", settings["calls_per_request"], party=who))
         if event == "device_kick":
-            who = "vhost worker" if settings.on("in_kernel") else "I/O thread"
-            steps = [
+            share = 1 / settings["batch"]
+            return [
                 Step("ring_request"),
-                Step("doorbell", 1 / settings["batch"]),
-                Step("backend_request", party=who),
+                Step("doorbell", share),
+                *work,
+                Step("device_kick", share, size, party=who),
             ]
-            if not settings.on("in_kernel"):
-                steps.append(Step("userspace_exit", settings["calls_per_request"], party=who))
-            return [*steps, Step("device_kick", 1 / settings["batch"], size, party=who)]
+        if event == "device_receive":
+            # No doorbell: the back end finds buffers that the driver has put into the ring before.
+            return [Step("device_receive", 1, size, party=who), *work, Step("ring_request")]
         if event == "device_interrupt":
             return (Step("interrupt", 1 / settings["batch"], note="the device's, then the guest's"),)
         return None
@@ -118,16 +129,21 @@ class SplitDriver(Device):
     def handle(self, event: str, size: int, settings: Settings) -> Iterable[Step] | None:
         """An event for a batch of requests, both ways; the driver domain has to run in between."""
         share = 1 / settings["batch"]
+        who = "driver domain" if settings.on("driver_domain") else ""
+        if event == "device_receive":
+            return [
+                Step("device_receive", 1, size, party=who),
+                Step("backend_request", party=who),
+                Step("ring_request"),
+            ]
         if event == "device_kick":
-            who = "driver domain" if settings.on("driver_domain") else ""
             steps = [Step("ring_request"), Step("doorbell", share)]
             if who:
                 steps.append(Step("vcpu_switch", settings["switches"] * share, party=who))
             return [*steps, Step("backend_request", party=who), Step("device_kick", share, size, party=who)]
         if event == "device_interrupt":
-            if not settings.on("driver_domain"):
+            if not who:
                 return (Step("interrupt", share),)
-            who = "driver domain"
             return (
                 Step("interrupt", share, note="the device's", party=who),
                 Step("vcpu_switch", settings["switches"] * share, party=who),

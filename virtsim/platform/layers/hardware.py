@@ -40,6 +40,7 @@ COMPOSITES: dict[str, tuple[Step, ...]] = {
     "new_kernel_code": (),
     "invalid_opcode": (Step("exception"),),
     "device_kick": (Step("mmio_access", note="doorbell"),),
+    "device_receive": (),
     "device_interrupt": (Step("interrupt"),),
 }
 

@@ -128,8 +128,7 @@ def _packet(service: str, kick: bool) -> Rule:
         yield from _enter(1, settings)
         yield Step(service)
         yield Step("packet_byte", size)
-        if kick:
-            yield Step("device_kick", 1, size)
+        yield Step("device_kick" if kick else "device_receive", 1, size)
         yield Step("device_interrupt", settings["interrupts_per_packet"], size)
 
     return rule
