@@ -1,0 +1,284 @@
+"""Requests to a disk and to a remote machine, over stacks and queue depths up to saturation."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import virtsim as vs
+from virtsim.core.spec import encode_json
+from virtsim.machine.devices import PartTimes
+from virtsim.platform.paths import io_parts
+from virtsim.plots import save_figure
+from virtsim.plots.style import PALETTE, new_panels, plain_numbers, style
+from virtsim.workload.draw import Draw
+from virtsim.workload.operations import Compute, DiskRead, PacketCall, Repeat
+
+WORKLOADS = ("block", "network")
+#: What a workload's requests are counted by, and the device that they use.
+RINGS = {"block": "g/disk", "network": "g/nic-in"}
+#: The ring that a request is put into first, whose back end is told.
+KICKED = {"block": "g/disk", "network": "g/nic-out"}
+
+
+class Point(NamedTuple):
+    """One run.
+
+    Requests a second, mean time of one (ns), the back end's CPUs, notifications of both sides and CPU time (ns) of
+    everybody a request, shares of the bus and number of ways in use.
+    """
+
+    rate: float
+    latency_ns: float
+    backend: float
+    told: float
+    cpu_ns: float
+    link: float
+    ways: float
+
+
+def run(context) -> None:
+    """Sweep, check the laws, draw."""
+    p = context.parameters
+    host = vs.load_host(p["host"])
+    wide = host.replace(topology=host.topology.replace(cpus=p["cpus"], cpus_per_cache=p["cpus"]))
+    found, always = {}, {}
+    for name, card in context.progress(list(p["stacks"].items()), "stacks"):
+        for workload in WORKLOADS:
+            found[workload, name] = [point(p, wide, card, workload, depth, context.seed) for depth in p["depths"]]
+            if name in p["always"]:
+                told = p["always"][name]
+                always[workload, name] = [point(p, wide, told, workload, d, context.seed) for d in p["depths"]]
+    # A native guest has no weight of its own.
+    weighed = {name: card for name, card in p["stacks"].items() if card != "native"}
+    beside = {name: besides(p, host, card, context.seed) for name, card in weighed.items()}
+    keep = {
+        "points": {" · ".join(key): points for key, points in found.items()},
+        "told always": {" · ".join(key): points for key, points in always.items()},
+        "beside hogs": beside,
+    }
+    (context.folder / "results-in-full.json").write_bytes(encode_json(keep))
+    record(context, wide, found, always, beside)
+    draw_sweep(context.folder, p, wide, found)
+    draw_notifications(context.folder, p, found, always)
+    draw_neighbours(context.folder, p, beside)
+
+
+# -- runs ------------------------------------------------------------------------------------------
+
+
+def operation_of(p, workload):
+    """What each task repeats."""
+    if workload == "block":
+        return DiskRead(size=p["size"])
+    return PacketCall(size=p["message"], answer=p["message"], remote=p["remote"])
+
+
+def clients(operation, count, cpus):
+    """``count`` tasks that make one request after the other, spread over CPUs where they stay."""
+    each = {cpu: count // len(cpus) + (i < count % len(cpus)) for i, cpu in enumerate(cpus)}
+    body = [Repeat(body=[operation])]
+    tasks = [vs.Task(name=f"client-{i}", program=body, count=n, cpus=str(i)) for i, n in each.items() if n]
+    return vs.Workload(tasks=tasks)
+
+
+def point(p, host, card, workload, depth, seed) -> Point:
+    """``depth`` clients on all CPUs but the first, on which a back end begins if there is one."""
+    guest = vs.Guest("g", stack=card, workload=clients(operation_of(p, workload), depth, range(1, p["cpus"])))
+    return measured(vs.simulate(vs.Scenario(guests=[guest], duration=p["duration"]), seed=seed, host=host), workload)
+
+
+def measured(run, workload) -> Point:
+    """The figures of a run."""
+    seconds = run.duration_ns / 1e9
+    counts = {record.entity: record.values for record in run.devices}
+    ring, kicked = counts[RINGS[workload]], counts[KICKED[workload]]
+    done = max(ring["io_completed"], 1)
+    waits = [latency.histogram for latency in run.latencies if latency.kind == "io_latency"]
+    servers = [task for task in run.tasks if not task.task.startswith(("client", "spin"))]
+    device = counts["disk"] if workload == "block" else counts["nic-in"]
+    return Point(
+        rate=ring["io_completed"] / seconds,
+        latency_ns=sum(h.mean_ns * h.count for h in waits) / max(sum(h.count for h in waits), 1),
+        backend=sum(task.cpu_time_ns for task in servers) / run.duration_ns,
+        told=(kicked["kicks"] + ring["interrupts"]) / done,
+        cpu_ns=sum(task.cpu_time_ns for task in run.tasks) / done,
+        link=device["device_utilisation"],
+        ways=device.get("device_ways_busy", 0.0),
+    )
+
+
+def besides(p, host, card, seed):
+    """Reads a second of a guest beside one that computes, both of each weight, on the host's own CPUs."""
+    rates, cpus = [], host.topology.cpus
+    for weight in p["weights"]:
+        body = [Repeat(body=[Compute(work=Draw.parse("10ms"))])]
+        spin = [vs.Task(name=f"spin-{cpu}", program=body, cpus=str(cpu)) for cpu in range(cpus)]
+        guests = [
+            vs.Guest(
+                "g",
+                stack=card,
+                cpu_weight=weight,
+                workload=clients(operation_of(p, "block"), p["readers"], range(cpus)),
+            ),
+            vs.Guest("hogs", stack="container", cpu_weight=weight, workload=vs.Workload(tasks=spin)),
+        ]
+        scenario = vs.Scenario(guests=guests, duration=p["beside_duration"])
+        rates.append(measured(vs.simulate(scenario, seed=seed, host=host), "block").rate)
+    return rates
+
+
+# -- laws ------------------------------------------------------------------------------------------
+
+
+def device_limit(host, workload, p):
+    """Requests a second that the device itself can carry out."""
+    if workload == "network":
+        nic = host.devices.nic
+        return nic.rate.known("rate") / 8 / nic.wire_bytes(p["message"])
+    disk = host.devices.disk
+    positioning_ns = sum(parameter.known("positioning") for parameter in disk.positioning)
+    transfer_ns = p["size"] / disk.bandwidth.known("bandwidth") * 1e9
+    return min(disk.ways.known("ways") * 1e9 / (positioning_ns + transfer_ns), 1e9 / transfer_ns)
+
+
+def backend_limit(host, card, workload, p):
+    """Requests a second that one thread can serve if it is never told and never sleeps; None without a back end."""
+    events = ["file_io"] if workload == "block" else ["packet_send", "packet_receive"]
+    size = p["size"] if workload == "block" else p["message"]
+    parts = [PartTimes.of(io_parts(event, vs.load_stack(card), size), host) for event in events]
+    busy_ns = sum(times.request for times in parts)
+    return 1e9 / busy_ns if any(times.party for times in parts) else None
+
+
+def record(context, host, found, always, beside) -> None:
+    """What the claim rests on, and laws that hold whatever the prices are."""
+    p = context.parameters
+    for (workload, name), points in found.items():
+        context.record(f"{workload}, {name}: saturated, 1/s", points[-1].rate)
+        if p["stacks"][name] not in ("native", "container-host-network", "container-docker", "kvm-passthrough"):
+            context.record(f"{workload}, {name}: back end's CPUs at saturation", points[-1].backend)
+    everything = [*found.items(), *always.items()]
+    little = [
+        abs(point.rate * point.latency_ns / 1e9 / depth - 1)
+        for _, points in everything
+        for depth, point in zip(p["depths"], points, strict=True)
+    ]
+    context.record("Little's law, largest deviation", max(little))
+    for workload in WORKLOADS:
+        alone = [found[workload, name][0].latency_ns for name in p["stacks"]]
+        for name, latency_ns in zip(p["stacks"], alone, strict=True):
+            context.record(f"{workload}, {name}: one at a time, over native", latency_ns / alone[0])
+    context.record("largest share of a bus in use", max(point.link for _, points in everything for point in points))
+    context.record(
+        "rate over what the device can do, largest",
+        max(point.rate / device_limit(host, key[0], p) for key, points in everything for point in points),
+    )
+    limits = {key: backend_limit(host, p["stacks"][key[1]], key[0], p) for key in found}
+    context.record(
+        "rate over what one back end can do, largest",
+        max(point.rate / limits[key] for key, points in everything if limits[key] for point in points),
+    )
+    context.record(
+        "notifications a request, suppressed less always, largest",
+        max(
+            one.told - other.told
+            for key, points in always.items()
+            for one, other in zip(found[key], points, strict=True)
+        ),
+    )
+    for key, points in always.items():
+        label = f"{key[0]}, {key[1]}"
+        context.record(f"{label}: notifications a request at saturation", found[key][-1].told)
+        context.record(f"{label}: CPU time with suppression over without", found[key][-1].cpu_ns / points[-1].cpu_ns)
+    for name, rates in beside.items():
+        context.record(
+            f"{name}: rate beside hogs, weights {p['weights'][-1]} over {p['weights'][0]}", rates[-1] / rates[0]
+        )
+
+
+# -- figures ---------------------------------------------------------------------------------------
+
+
+def colours(p):
+    """A colour for each stack, the same in all figures."""
+    return dict(zip(p["stacks"], PALETTE, strict=False))
+
+
+def draw_sweep(folder, p, host, found) -> None:
+    """Throughput and time of a request over the queue depth."""
+    with style():
+        axes = new_panels(2, 2, 10.0, 7.0, sharex=True)
+        for column, workload in enumerate(WORKLOADS):
+            above, below = axes[column], axes[2 + column]
+            for name, colour in colours(p).items():
+                points = found[workload, name]
+                # Lines of stacks without a back end lie on each other; the bare machine's is wide, below all.
+                look = {"color": colour, "marker": "o", "markersize": 4, "label": name}
+                if name == "native":
+                    look |= {"linewidth": 5, "alpha": 0.35}
+                above.plot(p["depths"], [point.rate / 1e3 for point in points], **look)
+                below.plot(p["depths"], [point.latency_ns / 1e3 for point in points], **look)
+            limit = device_limit(host, workload, p) / 1e3
+            if workload == "block":
+                above.axhline(limit, color="black", linestyle=":", linewidth=1)
+                above.annotate("the device's limit", (1, limit), (0, -11), textcoords="offset points", fontsize=8)
+            above.set_title({"block": f"reads of {p['size']} B", "network": f"calls of {p['message']} B"}[workload])
+            below.set_yscale("log")
+            below.set_yticks([50, 100, 200, 500])
+            below.minorticks_off()
+            below.set_xscale("log", base=2)
+            below.set_xticks(p["depths"])
+            plain_numbers(below, "xy")
+            below.set_xlabel("requests at a time")
+            above.set_ylim(0)
+        axes[0].set_ylabel("requests a second (thousands)")
+        axes[2].set_ylabel("time of a request (µs)")
+        handles, labels = axes[0].get_legend_handles_labels()
+        axes[0].figure.legend(handles, labels, loc="outside lower center", ncols=3)
+    save_figure(axes, folder / "saturation.png")
+
+
+def draw_notifications(folder, p, found, always) -> None:
+    """Notifications a request over the queue depth, told always and where asked for; CPU time below."""
+    with style():
+        axes = new_panels(2, 2, 10.0, 6.5, sharex=True)
+        for column, workload in enumerate(WORKLOADS):
+            above, below = axes[column], axes[2 + column]
+            for name in p["always"]:
+                colour = colours(p)[name]
+                for points, line, how in ((found, "-", "where asked for"), (always, "--", "always")):
+                    mine = points[workload, name]
+                    look = {"color": colour, "linestyle": line, "marker": "o", "markersize": 4}
+                    above.plot(p["depths"], [point.told for point in mine], label=f"{name}, told {how}", **look)
+                    below.plot(p["depths"], [point.cpu_ns / 1e3 for point in mine], **look)
+            above.set_title({"block": "disk", "network": "network"}[workload])
+            above.set_ylim(0)
+            below.set_ylim(0)
+            below.set_xscale("log", base=2)
+            below.set_xticks(p["depths"])
+            plain_numbers(below, "x")
+            below.set_xlabel("requests at a time")
+        axes[0].set_ylabel("notifications a request")
+        axes[2].set_ylabel("CPU time of all a request (µs)")
+        handles, labels = axes[0].get_legend_handles_labels()
+        axes[0].figure.legend(handles, labels, loc="outside lower center", ncols=2)
+    save_figure(axes, folder / "notifications.png")
+
+
+def draw_neighbours(folder, p, beside) -> None:
+    """Throughput of a guest beside one that computes, by the weight of both."""
+    with style():
+        (ax,) = new_panels(1, 1, 8.0, 4.2)
+        for name in beside:
+            colour = colours(p)[name]
+            rates = [rate / 1e3 for rate in beside[name]]
+            ax.plot(p["weights"], rates, color=colour, marker="o", markersize=4, label=name)
+        ax.set_xscale("log")
+        ax.set_xticks(p["weights"])
+        plain_numbers(ax)
+        ax.set_ylim(0)
+        ax.set_xlabel("weight of the guest and of the one that computes (driver domain: 100)")
+        ax.set_ylabel("reads a second (thousands)")
+        ax.set_title(f"{p['readers']} readers beside a computing guest, on two CPUs")
+        ax.figure.legend(loc="outside right center")
+    save_figure([ax], folder / "neighbours.png")
