@@ -228,6 +228,8 @@ def test_void_events_do_not_pile_up():
 
 _STEPS = st.one_of(
     st.tuples(st.just("append"), st.integers(-(2**63), 2**63 - 1)),
+    st.tuples(st.just("insert"), st.integers(0, 40), st.integers(-(2**63), 2**63 - 1)),
+    st.tuples(st.just("remove"), st.integers(0, 40)),
     st.tuples(st.just("set"), st.integers(-40, 40), st.integers(-(2**63), 2**63 - 1)),
     st.tuples(st.just("get"), st.integers(-40, 40)),
 )
@@ -240,9 +242,16 @@ def test_words_are_as_a_list_of_numbers(count, steps):
         if kind == "append":
             words.append(*values)
             model.append(*values)
+        elif kind == "insert":
+            place = min(values[0], len(model))
+            words.insert(place, values[1])
+            model.insert(place, values[1])
         elif not -len(model) <= values[0] < len(model):
             with pytest.raises(IndexError):
                 words[values[0]]
+        elif kind == "remove":
+            words.remove(values[0])
+            del model[values[0]]
         elif kind == "set":
             words[values[0]] = model[values[0]] = values[1]
         else:

@@ -20,7 +20,7 @@ cdef long long BUSY, IDLE, NEWLY_IDLE, FULL_SPEED, LATER_NS
 cdef class Dispatcher(Classes):
     cdef readonly Placement placement
     cdef readonly Balancer balancer
-    cdef bint _ends_at_ticks, _wakeup_preemption, _next_buddy, _hrtick
+    cdef bint _cools, _ends_at_ticks, _wakeup_preemption, _next_buddy, _hrtick
     cdef long long _idle_due_ns
     cdef bint _smt
     cdef list _speeds

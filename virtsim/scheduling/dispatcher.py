@@ -35,6 +35,7 @@ class Dispatcher(Classes):
         self._smt = False
         self._speeds = [FULL_SPEED, FULL_SPEED]
         self._cold = Cold(costs.cold)
+        self._cools = bool(costs.cold)
         self._timer_idle_ns = costs.timer_idle_ns
         self._latency_rng = SplitMix64(seed)
         self._ends_at_ticks = kernel.scheduler == "cfs"
@@ -184,9 +185,10 @@ class Dispatcher(Classes):
         if previous is not None:
             self._follow_burst(cpu, previous)
             if chosen is not None:
-                common = _meeting(previous, chosen)
+                common = previous.queue if previous.queue is chosen.queue else _meeting(previous, chosen)
             self._put(previous, common)
-            self._throttle_put(previous, common)
+            if self._limited:
+                self._throttle_put(previous, common)
         else:
             cpu.last_idle_ns = self.now_ns - cpu.idle_since_ns
             cpu.idle_ns += cpu.last_idle_ns
@@ -312,7 +314,8 @@ class Dispatcher(Classes):
         if self.on_wakeup is not None:
             self.on_wakeup(self.now_ns, task.cpu, task)
         local = task.cpu == waker_cpu
-        task.burst_ns += self._cold.cost_ns(self.now_ns - task.last_ran_ns, cpu.current is None)
+        if self._cools:
+            task.burst_ns += self._cold.cost_ns(self.now_ns - task.last_ran_ns, cpu.current is None)
         if cpu.current is None:
             local_ns = self._drawn(self._timer_idle_ns) if timer else 0
             self._reschedule_soon(cpu, local_ns if local else self._idle_exit_ns)

@@ -4,11 +4,13 @@ from virtsim.scheduling.cpu cimport Cpu
 from virtsim.scheduling.fair cimport Entity, FairQueue
 from virtsim.scheduling.group cimport Group
 from virtsim.scheduling.wide cimport int128
+from virtsim.scheduling.words cimport Words
 
 cdef long long LONG_QUEUE
 
 
 cdef class EevdfQueue(FairQueue):
+    cdef readonly Words deadlines
     cdef public list early
     cdef public dict longer_slices
     cdef public int128 sum_product
@@ -25,6 +27,7 @@ cdef class EevdfQueue(FairQueue):
     @cython.locals(product=int128, weight=int128)
     cpdef bint eligible(self, Entity entity) noexcept
     cdef int insert(self, Entity entity) except -1
+    cdef int _insert_by_deadline(self, Entity entity) except -1
     cpdef int remove(self, Entity entity) except -1
     @cython.locals(first=Entity, first_ns=cython.longlong)
     cpdef void put_first(self, Entity entity)
@@ -54,7 +57,10 @@ cdef class EevdfQueue(FairQueue):
 
 @cython.locals(product=int128)
 cdef long long _proportion(int128 value, int128 part, int128 whole)
-@cython.locals(other=Entity, low=cython.longlong, high=cython.longlong, middle=cython.longlong)
-cdef Py_ssize_t _place_by_deadline(list entities, Entity entity) except -1
+@cython.locals(
+    other=Entity, deadline=cython.longlong, row=cython.p_longlong,
+    low=cython.longlong, high=cython.longlong, middle=cython.longlong,
+)
+cdef Py_ssize_t _place_by_deadline(Words deadlines, list entities, Entity entity) except -1
 @cython.locals(other=Entity, low=cython.longlong, high=cython.longlong, middle=cython.longlong)
 cdef Py_ssize_t _place_by_vruntime(list entities, Entity entity) except -1

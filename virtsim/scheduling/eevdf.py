@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 
 from virtsim.scheduling.fair import Entity, FairQueue
 from virtsim.scheduling.settings import Kernel
+from virtsim.scheduling.words import Words
 
 if TYPE_CHECKING:
     from virtsim.scheduling.cpu import Cpu
@@ -48,6 +49,7 @@ class EevdfQueue(FairQueue):
 
     __slots__ = (
         "base_slice_ns",
+        "deadlines",
         "delay_zero",
         "early",
         "halve_first",
@@ -69,6 +71,8 @@ class EevdfQueue(FairQueue):
         super().__init__(cpu, group)
         self.base_slice_ns = kernel.base_slice_ns
         self.tick_ns = kernel.tick_ns
+        #: The deadlines of those in ``entities``, in the same order.
+        self.deadlines = Words()
         #: On long queues those that came too early wait apart from ``entities``, latest first.
         self.early: list[Entity] = []
         #: The shortest request of those that wait, how many have it, and how many have each longer one.
@@ -126,7 +130,7 @@ class EevdfQueue(FairQueue):
             entity.early = True
             self.early.insert(_place_by_vruntime(self.early, entity), entity)
         else:
-            self.entities.insert(_place_by_deadline(self.entities, entity), entity)
+            self._insert_by_deadline(entity)
 
     def remove(self, entity: Entity) -> None:
         """Take an entity from among the waiting ones."""
@@ -140,7 +144,14 @@ class EevdfQueue(FairQueue):
             entity.early = False
             del self.early[_place_by_vruntime(self.early, entity)]
         else:
-            del self.entities[_place_by_deadline(self.entities, entity)]
+            place = _place_by_deadline(self.deadlines, self.entities, entity)
+            del self.entities[place]
+            self.deadlines.remove(place)
+
+    def _insert_by_deadline(self, entity: Entity) -> None:
+        place = _place_by_deadline(self.deadlines, self.entities, entity)
+        self.entities.insert(place, entity)
+        self.deadlines.insert(place, entity.deadline)
 
     def _admit(self) -> None:
         """Those that came too early and have become eligible wait by deadline from now on."""
@@ -150,7 +161,7 @@ class EevdfQueue(FairQueue):
                 return
             self.early.pop()
             entity.early = False
-            self.entities.insert(_place_by_deadline(self.entities, entity), entity)
+            self._insert_by_deadline(entity)
 
     def waiting(self) -> list[Entity]:
         """All waiting entities."""
@@ -368,17 +379,22 @@ def _proportion(value: int, part: int, whole: int) -> int:
     return product // whole if product >= 0 else -(-product // whole)
 
 
-def _place_by_deadline(entities: list[Entity], entity: Entity) -> int:
+def _place_by_deadline(deadlines: Words, entities: list[Entity], entity: Entity) -> int:
     """How many entities have an earlier deadline, or the same and came before."""
-    deadline = entity.deadline
+    deadline, row = entity.deadline, deadlines.at
     low, high = 0, len(entities)
     while low < high:
         middle = (low + high) >> 1
-        other = entities[middle]
-        if other.deadline < deadline or (other.deadline == deadline and other.arrival < entity.arrival):
+        if row[middle] < deadline:
             low = middle + 1
-        else:
+        elif row[middle] > deadline:
             high = middle
+        else:
+            other = entities[middle]
+            if other.arrival < entity.arrival:
+                low = middle + 1
+            else:
+                high = middle
     return low
 
 

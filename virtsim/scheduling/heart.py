@@ -96,6 +96,8 @@ class Heart(InputOutput):
     ) -> Group:
         """Make a group under ``parent`` (None only for the root) with a queue on every CPU."""
         group = Group(name, parent, load, cpus, bandwidth)
+        if bandwidth is not None:
+            self._limited = True
         kernel = self.kernel
         for cpu in self.cpus:
             queue = self._make_queue(cpu, group)

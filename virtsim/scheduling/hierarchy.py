@@ -53,6 +53,8 @@ class Hierarchy:
         self.idle_bits = (1 << cpus) - 1
         self.groups: list[Group] = []
         self.spread = False
+        #: Whether any group has a quota.
+        self._limited = False
         self.events = EventQueue()
 
     def _account(self, cpu: Cpu) -> None:

@@ -4,4 +4,7 @@ cdef class Words:
     cdef Py_ssize_t _room
 
     cpdef int append(self, long long value) except -1
+    cpdef int insert(self, Py_ssize_t place, long long value) except -1
+    cpdef int remove(self, Py_ssize_t place) except -1
+    cdef int _grow(self) except -1
     cdef Py_ssize_t _checked(self, Py_ssize_t place) except -1

@@ -21,7 +21,7 @@ class Words:
     Attributes
     ----------
     at : list of int
-        The numbers; good until the next one is appended. In the compiled form it can be seen from C only.
+        The numbers; good until the next one is added. In the compiled form it can be seen from C only.
     """
 
     __slots__ = ("at",)
@@ -40,6 +40,14 @@ class Words:
 
     def __setitem__(self, place: int, value: int) -> None:
         self.at[place] = value
+
+    def insert(self, place: int, value: int) -> None:
+        """Put a number before the one at ``place``."""
+        self.at.insert(place, value)
+
+    def remove(self, place: int) -> None:
+        """Take the number at ``place`` out."""
+        del self.at[place]
 
     def append(self, value: int) -> None:
         """Add a number at the end."""

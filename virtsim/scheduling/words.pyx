@@ -1,6 +1,7 @@
 """Whole numbers in a row, of 64 bits each; see ``words.py``."""
 
 from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Realloc
+from libc.string cimport memmove
 
 
 cdef class Words:
@@ -29,16 +30,33 @@ cdef class Words:
 
     cpdef int append(self, long long value) except -1:
         """Add a number at the end."""
-        cdef Py_ssize_t room
+        return self.insert(self._length, value)
+
+    cpdef int insert(self, Py_ssize_t place, long long value) except -1:
+        """Put a number before the one at ``place``."""
+        if not 0 <= place <= self._length:
+            raise IndexError("no such place")
         if self._length == self._room:
-            room = 2 * self._room + 8
-            at = <long long*>PyMem_Realloc(self.at, room * sizeof(long long))
-            if at == NULL:
-                raise MemoryError
-            self.at = at
-            self._room = room
-        self.at[self._length] = value
+            self._grow()
+        memmove(self.at + place + 1, self.at + place, (self._length - place) * sizeof(long long))
+        self.at[place] = value
         self._length += 1
+        return 0
+
+    cpdef int remove(self, Py_ssize_t place) except -1:
+        """Take the number at ``place`` out."""
+        place = self._checked(place)
+        self._length -= 1
+        memmove(self.at + place, self.at + place + 1, (self._length - place) * sizeof(long long))
+        return 0
+
+    cdef int _grow(self) except -1:
+        cdef Py_ssize_t room = 2 * self._room + 8
+        at = <long long*>PyMem_Realloc(self.at, room * sizeof(long long))
+        if at == NULL:
+            raise MemoryError
+        self.at = at
+        self._room = room
         return 0
 
     cdef Py_ssize_t _checked(self, Py_ssize_t place) except -1:
