@@ -89,3 +89,26 @@ def test_an_unknown_price_says_what_it_is():
     with pytest.raises(SpecError, match=r"prices\.vmcs_read: this host has no price for 'vmcs_read' \(Read one field"):
         poor.price("vmcs_read")
     assert set(host.prices) <= set(PRIMITIVES)
+
+
+@pytest.mark.parametrize(
+    ("changed", "where"),
+    [
+        ({"cpus": 7, "threads_per_core": 2}, "cpus"),
+        ({"cpus": 4, "cpus_per_cache": 8}, "cpus"),
+        ({"cpus": 4, "threads_per_core": 2, "numa_nodes": 3}, "numa_nodes"),
+        ({"cpus": 4, "numa_nodes": 2, "numa_distances": [[10, 20]]}, "numa_distances"),
+        ({"cpus": 4, "numa_nodes": 2, "numa_distances": [[10, 20], [30, 10]]}, "numa_distances"),
+        ({"cpus": 4, "numa_nodes": 2, "numa_distances": [[11, 20], [20, 11]]}, "numa_distances"),
+        ({"cpus": 4, "numa_nodes": 2, "numa_distances": [[10, 5], [5, 10]]}, "numa_distances"),
+        ({"siblings": "opposite"}, "siblings"),
+        ({"smt_speed": {"value": 1.3, "unit": "1", "source": "assumed: no", "date": "2026"}}, "smt_speed.value"),
+        ({"smt_speed": {"value": 600, "unit": "ns", "source": "assumed: no", "date": "2026"}}, "smt_speed.unit"),
+    ],
+)
+def test_a_topology_that_cannot_be_is_refused_and_named(changed, where, config):
+    written = load_host("epyc-guest-linux-6.18").to_builtins()
+    written["topology"] = {**written["topology"], "cpus_per_cache": 2, **changed}
+    with pytest.raises(SpecError) as caught:
+        from_builtins(written, HostCard)
+    assert caught.value.path.startswith(f"topology.{where}")

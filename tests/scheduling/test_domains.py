@@ -57,6 +57,8 @@ def test_nodes_farther_away_form_larger_domains():
     line = ((10, 20, 30, 40), (20, 10, 20, 30), (30, 20, 10, 20), (40, 30, 20, 10))
     heart = Heart(4, layout=Layout((0, 1, 2, 3), (0, 1, 2, 3), (0, 1, 2, 3), line))
     assert [(d.bits, d.near) for d in heart.cpus[0].domains] == [(0b0011, True), (0b0111, True), (0b1111, False)]
+    # A CPU brings what it has one level below, of which there is less at the ends of the line.
+    assert [group.bits for group in heart.cpus[1].domains[0].groups] == [0b0010, 0b0100, 0b0001]
 
 
 def test_threads_may_be_numbered_apart():
@@ -158,11 +160,21 @@ def test_a_speed_that_does_not_divide_is_exact_to_a_nanosecond_however_often_it_
     assert end(1) == end(7) == end(1000) == -(-7_654_321 * 1024 // 635)
 
 
-@pytest.mark.parametrize(("target", "cost"), [(1, 0), (2, 1_000)])
-def test_moving_costs_more_the_farther_it_goes(target, cost):
-    """Same core, same cache."""
+@pytest.mark.parametrize(
+    ("layout", "target", "cost"),
+    [
+        (Layout.regular(4, 2), 1, 0),
+        (Layout.regular(4, 2), 2, 1_000),
+        (Layout.regular(4, 2, 2), 2, 3_000),
+        (Layout.regular(2, 1, 1, 2), 1, 5_000),
+        (Layout.regular(2, 1, 1, 2, distances=((10, 32), (32, 10))), 1, 8_000),
+    ],
+    ids=["same core", "same cache", "same node", "next node", "farther node"],
+)
+def test_moving_costs_more_the_farther_it_goes(layout, target, cost):
+    """The farther node is at distance 32: 5 us * 32 / 20."""
     costs = SchedulingCosts(migration_ns=1_000, migration_cache_ns=3_000, migration_node_ns=5_000)
-    heart = Heart(8, costs=costs, layout=SOCKETS)
+    heart = Heart(len(layout.cores), costs=costs, layout=layout)
     task = add(heart, "t", work(300 * MS, 2 * MS), cpus={0, target}, slack_ns=0)
     add(heart, "h", hog(), cpus={0}, start=MS)
     heart.advance(1_000 * MS)

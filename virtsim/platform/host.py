@@ -153,7 +153,7 @@ class Timing(Spec, frozen=True, kw_only=True):
         A task that ran more recently than this counts as cache-hot to the balancer.
     migration_same_cache, migration_other_cache, migration_other_node : Parameter, optional, ns
         Extra CPU time of a task that was moved to another core of its last-level cache, to another cache of its
-        memory node, to another node; none if absent.
+        memory node, to another node at distance 20 (in proportion to the distance elsewhere); none if absent.
     balance_look : Parameter, optional, ns
         Time it takes to look at one CPU when balancing; none if absent.
     foreign_share : Parameter, optional

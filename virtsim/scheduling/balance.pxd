@@ -24,7 +24,7 @@ cdef class Balancer:
     cpdef bint too_long(self, Cpu cpu, Domain domain)
     @cython.locals(ticks=cython.longlong, longest=cython.longlong)
     cpdef long long due_ns(self, Domain domain, bint busy)
-    @cython.locals(group=CpuGroup, source=Cpu, running=Task, tasks=list, local=CpuGroup, above=Domain)
+    @cython.locals(group=CpuGroup, source=Cpu, running=Task, moving=list, local=CpuGroup, above=Domain)
     cpdef list moves(self, Cpu cpu, Domain domain, long long why, long long now_ns)
     cdef object _balanced(self, Domain domain, long long why, bint pinned)
     @cython.locals(local=CpuGroup, first=Cpu, other=Cpu)
@@ -35,13 +35,23 @@ cdef class Balancer:
     cdef long long _measure(self, Domain domain, CpuGroup local, CpuGroup busiest, long long average, long long why)
     @cython.locals(busiest=Cpu, other=Cpu, value=cython.longlong, most=cython.longlong, runnable=cython.longlong)
     cdef Cpu _busiest_cpu(self, Cpu cpu, CpuGroup group, object left_out)
-    @cython.locals(task=Task, value=cython.longlong, left=cython.longlong, share=cython.longlong, halvings=cython.longlong)
+    @cython.locals(
+        task=Task, other=Cpu, value=cython.longlong, left=cython.longlong, share=cython.longlong,
+        halvings=cython.longlong,
+    )
+    cdef Cpu _detach_for(
+        self, Cpu source, Cpu target, Domain domain, long long why, long long now_ns, list candidates, list moving,
+        object untried,
+    )
+    @cython.locals(moving=list, candidates=list, local=CpuGroup, here=Cpu)
     cdef list _detach(self, Cpu source, Cpu target, Domain domain, long long why, long long now_ns)
     cdef bint _is_hot(self, Task task, Domain domain, long long now_ns)
     @cython.locals(entity=Entity)
     cdef object _collect(self, FairQueue queue, list tasks)
     cdef int _collect_from(self, Entity entity, list tasks) except -1
 
+@cython.locals(other=Task)
+cdef bint _is_among(Task task, list moving)
 @cython.locals(sibling=Cpu)
 cdef bint _core_is_idle(Cpu cpu)
 cdef bint _is_busier(CpuGroup group, CpuGroup busiest)

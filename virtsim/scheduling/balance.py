@@ -76,8 +76,10 @@ class Balancer:
         longest = len(self.cpus) * 100_000_000 // self.tick_ns
         return domain.balanced_ns + max(min(ticks, longest), 1) * self.tick_ns
 
-    def moves(self, cpu: Cpu, domain: Domain, why: int, now_ns: int) -> list[Task]:
-        """Tasks that should move to ``cpu``; one of them may be running. Keeps the domain's interval and failures, and
+    def moves(self, cpu: Cpu, domain: Domain, why: int, now_ns: int) -> list[tuple[Task, Cpu]]:
+        """Tasks that should move, and where to: to ``cpu``, or to another CPU of its group if they may run only there.
+
+        One of them may be running. Keeps the domain's interval and failures, and
         tells the next larger domain what affinity prevents in this one.
         """
         if why != NEWLY_IDLE and not self._is_ours(cpu, domain):
@@ -96,7 +98,7 @@ class Balancer:
                 return []
             self._all_pinned = source.root.runnable > 1
             self._some_pinned = False
-            tasks = self._detach(source, cpu, domain, why, now_ns) if source.root.runnable > 1 else []
+            moving = self._detach(source, cpu, domain, why, now_ns) if source.root.runnable > 1 else []
             if above is not None and self._some_pinned and self._imbalance > 0:
                 local = above.groups[0]
                 local.imbalanced = True
@@ -106,7 +108,7 @@ class Balancer:
             if domain.bits & ~left_out & ~domain.groups[0].bits == 0:
                 self._balanced(domain, why, True)
                 return []
-        if tasks:
+        if moving:
             domain.failed = 0
         else:
             if why != NEWLY_IDLE:
@@ -121,9 +123,9 @@ class Balancer:
                 and running.cpu_bits & cpu.bit
             ):
                 domain.failed = 0
-                tasks.append(running)
+                moving.append((running, cpu))
         domain.interval_ns = domain.min_interval_ns
-        return tasks
+        return moving
 
     def _balanced(self, domain: Domain, why: int, pinned: bool) -> None:
         domain.failed = 0
@@ -233,23 +235,50 @@ class Balancer:
 
     # -- which tasks --------------------------------------------------------------------------------------------
 
-    def _detach(self, source: Cpu, target: Cpu, domain: Domain, why: int, now_ns: int) -> list[Task]:
-        """Waiting tasks worth the imbalance, those that wait longest first."""
-        moved: list[Task] = []
-        left = source.root.runnable
-        share = CAPACITY // left
-        halvings = min(domain.failed, 60)
+    def _detach(self, source: Cpu, target: Cpu, domain: Domain, why: int, now_ns: int) -> list[tuple[Task, Cpu]]:
+        """Waiting tasks worth the imbalance, those that wait longest first; those that may not run on the target in
+        another round, for the CPU of its group where the last of them may."""
+        moving: list[tuple[Task, Cpu]] = []
         candidates: list[Task] = []
         self._collect(source.root, candidates)
         candidates.sort(key=_waiting_since)
+        local: CpuGroup = domain.groups[0]
+        untried = local.bits
+        here: Cpu | None = target
+        while here is not None:
+            untried &= ~here.bit
+            here = self._detach_for(source, here, domain, why, now_ns, candidates, moving, untried)
+        return moving
+
+    def _detach_for(
+        self,
+        source: Cpu,
+        target: Cpu,
+        domain: Domain,
+        why: int,
+        now_ns: int,
+        candidates: list[Task],
+        moving: list[tuple[Task, Cpu]],
+        untried: int,
+    ) -> Cpu | None:
+        """One round of :meth:`_detach`; gives the CPU of the next one, if balance has not been reached."""
+        left = source.root.runnable - len(moving)
+        share = CAPACITY // source.root.runnable
+        halvings = min(domain.failed, 60)
+        other: Cpu | None = None
         for task in candidates[:LOOK_AT]:
             if why != BUSY and left <= 1:
                 break
             if not task.cpu_bits & target.bit:
                 self._some_pinned = True
+                if why != NEWLY_IDLE and other is None and task.cpu_bits & untried:
+                    bits = task.cpu_bits & untried
+                    other = self.cpus[(bits & -bits).bit_length() - 1]
                 continue
             self._all_pinned = False
             if task.state == RUNNING or task is source.current or self._is_hot(task, domain, now_ns):
+                continue
+            if moving and _is_among(task, moving):
                 continue
             value = 1
             if self._unit != TASKS:
@@ -257,11 +286,11 @@ class Balancer:
                 if value >> halvings > self._imbalance:
                     continue
             self._imbalance -= value
-            moved.append(task)
+            moving.append((task, target))
             left -= 1
             if why == NEWLY_IDLE or self._imbalance <= 0:
                 break
-        return moved
+        return other if self._imbalance > 0 else None
 
     def _is_hot(self, task: Task, domain: Domain, now_ns: int) -> bool:
         """Whether a task's data may still be in its CPU's cache, and patience is not over yet."""
@@ -287,6 +316,13 @@ class Balancer:
 
 def _waiting_since(task: Task) -> tuple[int, str]:
     return task.since_ns, task.name
+
+
+def _is_among(task: Task, moving: list[tuple[Task, Cpu]]) -> bool:
+    for other, _ in moving:  # noqa: SIM110 (a C loop)
+        if other is task:
+            return True
+    return False
 
 
 def _core_is_idle(cpu: Cpu) -> bool:

@@ -11,6 +11,7 @@ cdef long long RUNNING
 
 cdef class Classes(Throttling):
     cdef public list policies
+    cdef list _node_costs
 
     @cython.locals(cpu=Cpu, policy=Policy)
     cdef object _admit(self, Task task, bint woken)

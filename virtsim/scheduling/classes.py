@@ -26,6 +26,8 @@ class Classes(Throttling):
     def __init__(self, cpus: int, kernel: Kernel, costs: SchedulingCosts, tick_phase_ns: int) -> None:
         super().__init__(cpus, kernel, costs, tick_phase_ns)
         self.policies: list[Policy] = []
+        #: Extra CPU time of a task that was moved, by the nodes it came from and went to, ns.
+        self._node_costs: list[list[int]] = []
 
     def add_policy(self, policy: P) -> P:
         """Let tasks have a policy; below those that were added before, above the fair class."""
@@ -90,7 +92,7 @@ class Classes(Throttling):
         task.migrations += 1
         before, after = self.cpus[task.cpu], self.cpus[cpu]
         if before.node != after.node:
-            task.burst_ns += self._migration_node_ns
+            task.burst_ns += self._node_costs[before.node][after.node]
         elif before.cache is not after.cache:
             task.burst_ns += self._migration_cache_ns
         elif before.core != after.core:

@@ -77,8 +77,8 @@ cdef class Dispatcher(Classes):
     cdef int _balance(self, Cpu cpu, bint idle) except -1
     @cython.locals(cpu=Cpu)
     cdef int _balance_idle(self) except -1
-    @cython.locals(task=Task, came=cython.bint)
-    cdef bint _fetch(self, list tasks, Cpu cpu)
+    @cython.locals(task=Task, target=Cpu, came=cython.bint)
+    cdef bint _fetch(self, list moving, Cpu cpu)
     @cython.locals(source=Cpu, queue=FairQueue, target=FairQueue, average=LoadAverage)
     cdef int _pull(self, Task task, Cpu cpu) except -1
     @cython.locals(task=Task)

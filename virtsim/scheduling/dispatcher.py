@@ -436,15 +436,18 @@ class Dispatcher(Classes):
                 if cpu.root.runnable:
                     self._reschedule_soon(cpu, self.costs.idle_exit_ns)
 
-    def _fetch(self, tasks: list[Task], cpu: Cpu) -> bool:
-        """Move tasks to a CPU, one of them off its own where it runs; tells whether any came."""
+    def _fetch(self, moving: list[tuple[Task, Cpu]], cpu: Cpu) -> bool:
+        """Move tasks, one of them off its own CPU where it runs; tells whether any came to ``cpu``."""
         came = False
-        for task in tasks:
+        for task, target in moving:
             if task.state == RUNNING:
                 self._evict(self.cpus[task.cpu])
             if task.state == RUNNABLE:
-                self._pull(task, cpu)
-                came = True
+                self._pull(task, target)
+                if target is cpu:
+                    came = True
+                elif target.current is None:
+                    self._reschedule_soon(target, self.costs.idle_exit_ns)
         return came
 
     def _pull(self, task: Task, cpu: Cpu) -> None:

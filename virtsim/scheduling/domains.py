@@ -167,24 +167,20 @@ def build_domains(cpus: list[Cpu], layout: Layout) -> None:
 
 
 def _levels(cpu: Cpu, cpus: list[Cpu], layout: Layout) -> list[tuple[str, int, bool]]:
-    """(level, CPUs, near) of a CPU's domains, from the inside, without those that add nothing."""
+    """(level, CPUs, near) of all levels, from the inside: as many for every CPU."""
     cache = layout.caches[cpu.number]
     spans = [
         ("SMT", [other for other in cpus if other.core == cpu.core], True),
         ("MC", [other for other in cpus if layout.caches[other.number] == cache], True),
         ("PKG", [other for other in cpus if other.node == cpu.node], True),
     ]
-    distances = sorted({layout.distance(cpu.node, other.node) for other in cpus} - {LOCAL})
+    nodes = set(layout.nodes)
+    limits = sorted({layout.distance(one, other) for one in nodes for other in nodes} - {LOCAL})
     spans += [
         ("NUMA", [other for other in cpus if layout.distance(cpu.node, other.node) <= limit], limit <= FAR)
-        for limit in distances
+        for limit in limits
     ]
-    found: list[tuple[str, int, bool]] = []
-    for level, members, near in spans:
-        bits = sum(other.bit for other in members)
-        if len(members) > 1 and (not found or bits != found[-1][1]):
-            found.append((level, bits, near))
-    return found
+    return [(level, sum(other.bit for other in members), near) for level, members, near in spans]
 
 
 def _domains(
@@ -193,19 +189,21 @@ def _domains(
     domains: list[Domain] = []
     allowed = span = 0
     for place, (level, bits, near) in enumerate(levels[cpu.number]):
-        members = [_below(other, bits, levels) for other in _round(cpu, cpus, bits)]
+        if bits == (domains[-1].bits if domains else cpu.bit):
+            continue
         own: list[CpuGroup] = []
         covered = 0
-        for other, below in zip(_round(cpu, cpus, bits), members, strict=True):
+        for other in _round(cpu, cpus, bits):
             if covered & other.bit:
                 continue
+            below = _below(other, place, bits, levels)
             if below not in groups:
                 inner = [one for one in cpus if below & one.bit]
                 groups[below] = CpuGroup(inner, len(inner) > 1 and len({one.core for one in inner}) == 1)
             own.append(groups[below])
             covered |= below
         # NUMA domains do not prefer siblings, so the levels above them do not spread.
-        spreads = place > 0 and levels[cpu.number][place - 1][0] != "NUMA"
+        spreads = bool(domains) and not domains[-1].numa
         domain = Domain(level, bits, own, near, spreads)
         if not domain.shares_cache:
             if allowed == 0 and (not domains or domains[-1].shares_cache):
@@ -227,7 +225,11 @@ def _round(cpu: Cpu, cpus: list[Cpu], bits: int) -> list[Cpu]:
     return [other for other in cpus[cpu.number :] + cpus[: cpu.number] if bits & other.bit]
 
 
-def _below(other: Cpu, bits: int, levels: list[list[tuple[str, int, bool]]]) -> int:
-    """What a CPU brings into a domain of another: its largest domain that is smaller than that and within it."""
-    inside = [span for _, span, _ in levels[other.number] if span != bits and span & ~bits == 0]
-    return inside[-1] if inside else other.bit
+def _below(other: Cpu, place: int, bits: int, levels: list[list[tuple[str, int, bool]]]) -> int:
+    """What a CPU brings into a domain of another: its own domain of the next lower level, if that is within it."""
+    while place > 0:
+        place -= 1
+        span = levels[other.number][place][1]
+        if span & ~bits == 0:
+            return span
+    return other.bit

@@ -40,7 +40,7 @@ from virtsim.scheduling.events import (
 from virtsim.scheduling.fair import Entity, FairQueue
 from virtsim.scheduling.group import Group
 from virtsim.scheduling.input_output import InputOutput
-from virtsim.scheduling.layout import Layout
+from virtsim.scheduling.layout import REMOTE, Layout
 from virtsim.scheduling.load import LoadAverage
 from virtsim.scheduling.program import Code
 from virtsim.scheduling.request import RequestQueue
@@ -81,7 +81,11 @@ class Heart(InputOutput):
         layout: Layout | None = None,
     ) -> None:
         super().__init__(cpus, kernel or Kernel(), costs or SchedulingCosts(), tick_phase_ns, seed)
-        build_domains(self.cpus, layout or Layout.flat(cpus))
+        layout = layout or Layout.flat(cpus)
+        build_domains(self.cpus, layout)
+        nodes = range(max(layout.nodes) + 1)
+        node_ns = self.costs.migration_node_ns
+        self._node_costs = [[node_ns * layout.distance(one, other) // REMOTE for other in nodes] for one in nodes]
         self._smt = any(cpu.cache.smt for cpu in self.cpus)
         self._speeds = _speeds(self.costs.smt_speed, max(len(cpu.siblings) for cpu in self.cpus))
         self.tasks: list[Task] = []

@@ -19,7 +19,7 @@ cdef class Hierarchy:
     cdef readonly long long tick_ns
     cdef bint _delays, _limited
     cdef long long _switch_ns, _tick_cost_ns, _wake_ns, _wake_remote_ns, _idle_exit_ns, _preempt_remote_ns
-    cdef long long _migration_ns, _migration_cache_ns, _migration_node_ns
+    cdef long long _migration_ns, _migration_cache_ns
     cdef public long long tick_phase_ns
     cdef public list cpus
     cdef public object idle_bits

@@ -47,7 +47,6 @@ class Hierarchy:
         self._preempt_remote_ns = costs.preempt_remote_ns
         self._migration_ns = costs.migration_ns
         self._migration_cache_ns = costs.migration_cache_ns
-        self._migration_node_ns = costs.migration_node_ns
         self._delays = kernel.has("DELAY_DEQUEUE")
         self.cpus = [Cpu(number) for number in range(cpus)]
         self.idle_bits = (1 << cpus) - 1

@@ -22,7 +22,10 @@ cdef class Placement:
     cdef long long _idle_sibling(self, long long target, long long previous, Task task, object idle_bits)
     @cython.locals(cpu=Cpu, sibling=Cpu, cache=Cache, fallback=cython.longlong, number=cython.longlong)
     cdef long long _idle_core(self, Cpu target, Cpu before, Task task)
-    @cython.locals(local=CpuGroup, idlest=CpuGroup, group=CpuGroup, margin=cython.longlong, difference=cython.longlong)
+    @cython.locals(
+        local=CpuGroup, idlest=CpuGroup, group=CpuGroup, margin=cython.longlong, difference=cython.longlong,
+        may_stay=cython.longlong,
+    )
     cdef CpuGroup _idlest_group(self, Task task, Domain domain)
     @cython.locals(cpu=Cpu, best=Cpu, least=Cpu)
     cdef Cpu _idlest_cpu(self, Task task, CpuGroup group)

@@ -183,7 +183,8 @@ class Placement:
             return None if idlest.average() + margin >= local.average() else idlest
         if domain.numa:
             difference = abs(local.idle - idlest.idle)
-            if local.running + 1 <= domain.imbalance_allowed and difference <= PAIR:
+            may_stay = min((task.cpu_bits & local.bits).bit_count(), domain.imbalance_allowed)
+            if local.running + 1 <= may_stay and difference <= PAIR:
                 return None
         return None if local.idle >= idlest.idle else idlest
 

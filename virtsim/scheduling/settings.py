@@ -24,8 +24,9 @@ class SchedulingCosts:
     migration_ns : int
         Extra CPU time of a task that was moved (cold caches).
     migration_cache_ns, migration_node_ns : int
-        The same for one that came to another last-level cache of its memory node, or to another node; where the
-        two CPUs are threads of one core nothing is cold.
+        The same for one that came to another last-level cache of its memory node, or to another node at distance
+        20, and in proportion to the distance elsewhere: its lines come from there. Where the two CPUs are threads of
+        one core nothing is cold.
     smt_speed : float
         Speed of each of two threads that run on a core, relative to one alone; 1 if they do not disturb each other.
     balance_ns : int
