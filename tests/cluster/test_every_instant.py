@@ -93,7 +93,7 @@ class Watched(Simulation):
         for h, on in enumerate(plant.on):
             if plant.state[h] in (HostState.OFF, HostState.ASLEEP, HostState.FAILED):
                 assert not on, f"{self.hosts.names[h]} is in state {plant.state[h]} and has guests"
-            here = [*on, *(guest for guest in self.incoming[h] if guest not in on)]
+            here = [*on, *(guest for guest in self.moves.incoming[h] if guest not in on)]
             memory = self.hosts.capacity[h, MEMORY] * self.scenario.memory_overcommit
             assert self.guests.memory[here].sum() <= memory * (1 + 1e-9), f"memory of {self.hosts.names[h]}"
             kept = (self.guests.reserved * self.guests.factor)[here].sum()

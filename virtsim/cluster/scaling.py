@@ -106,7 +106,7 @@ class Service:
         """Share the demand out among the replicas that run now; their hosts are touched."""
         if self._closed:
             return
-        self._simulation._sync()
+        self._simulation.sync()
         self._count()
         plant, now_ns = self._simulation.plant, self._simulation.env.now
         serving = self.guests[plant.running[self.guests]]
@@ -143,7 +143,7 @@ class Service:
         simulation = self._simulation
         while True:
             yield simulation.env.delay(int(self.rules.period))
-            simulation._sync()
+            simulation.sync()
             simulation.plant.flush()
             simulation.plant.settle_all()
             before = self.replicas
@@ -175,8 +175,8 @@ class Service:
     def _grow(self, replicas: int) -> None:
         free = [guest for guest in self._order if not self._simulation.alive[guest]]
         for guest in free[: replicas - len(self._alive())]:
-            self._simulation._appear(guest)
-        self._simulation._place_waiting()
+            self._simulation.appear(guest)
+        self._simulation.place_waiting()
         self.spread()
 
     def _shrink(self, replicas: int) -> None:
@@ -184,7 +184,7 @@ class Service:
         # False sorts before True: who has no host goes first, then who does not run yet, then the last of the row.
         order = sorted(alive, key=lambda guest: (plant.host_of[guest] >= 0, plant.running[guest], -guest))
         for guest in order[: len(alive) - replicas]:
-            self._simulation._depart(guest)
+            self._simulation.depart(guest)
         self.spread()
 
 

@@ -238,7 +238,7 @@ def _totals(simulation: Simulation) -> dict[str, int | float]:
     slatah = float(plant.short_s.sum()) / active if active else 0.0
     pdm = migrating / asked if asked else 0.0
     lived = int(simulation.lived_ns.sum())
-    finished = counts["migrations"] - counts["failed_migrations"] - len(simulation.moving)
+    finished = counts["migrations"] - counts["failed_migrations"] - len(simulation.moves.moving)
     seconds = simulation.duration_ns / NS_PER_S
     return {
         "energy_kwh": energy,
@@ -261,7 +261,7 @@ def _totals(simulation: Simulation) -> dict[str, int | float]:
         "boots": counts["boots"],
         "boot_energy_kwh": float(plant.transition_j.sum()) / 3.6e6,
         "availability": int(simulation.ran_ns.sum()) / lived if lived else 1.0,
-        "unplaced": int((simulation.alive & ~simulation._ever_placed).sum()),
+        "unplaced": int((simulation.alive & ~simulation.ever_placed).sum()),
         "oom_kills": counts["oom_kills"],
         "balloon_byte_s": sums["balloon_byte_s"],
         "restarts": counts["restarts"],
