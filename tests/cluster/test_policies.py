@@ -18,7 +18,7 @@ from virtsim.cluster.policies.placement import PLACEMENTS, load_placement
 from virtsim.cluster.policies.situation import Move, Situation, check_moves
 from virtsim.cluster.policies.tables import Guests, Hosts, check_answer
 from virtsim.core.errors import ModelError, SpecError
-from virtsim.testing.laws import optimal_bins
+from virtsim.testing.placement_laws import optimal_bins
 
 
 def random() -> np.random.Generator:

@@ -4,9 +4,10 @@
     def test_my_placement():
         check_placement(MyPlacement)
 
-:mod:`strategies` makes hosts, guests, clusters, demand and failures; :mod:`laws` states what a policy must keep, each
-law with a name; :mod:`checks` runs them; :mod:`machine` is a data centre in which anything may happen. Needs
-Hypothesis (``pip install virtsim[testing]``). May import everything below it.
+:mod:`strategies` makes hosts, guests, clusters, demand and failures; :mod:`laws` says what a law is, and
+:mod:`placement_laws`, :mod:`detector_laws` and so on what each kind of policy must keep; :mod:`checks` runs them;
+:mod:`machine` is a data centre in which anything may happen. Needs Hypothesis (``pip install virtsim[testing]``). May
+import everything below it.
 """
 
 from virtsim.testing.checks import (

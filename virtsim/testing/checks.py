@@ -10,7 +10,13 @@ from hypothesis import strategies as st
 from hypothesis.errors import NoSuchExample
 
 from virtsim.cluster.migration import Strategy
-from virtsim.testing import migration_laws  # noqa: F401 - they register themselves
+from virtsim.testing import (  # noqa: F401 - they register themselves
+    consolidation_laws,
+    detector_laws,
+    migration_laws,
+    placement_laws,
+    selection_laws,
+)
 from virtsim.testing.laws import LAWS, Law, LawBroken
 from virtsim.testing.strategies import candidates, clusters, guests, histories, hosts, migrations
 from virtsim.testing.witnesses import WITNESSES

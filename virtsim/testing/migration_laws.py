@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from virtsim.cluster.migration import Dirtying, MigrationPlan, plan_migration
-from virtsim.testing.laws import _demand as demand_law
-from virtsim.testing.laws import law
+from virtsim.testing.laws import law, require
 
 # Times are sums of floats.
 _ROUNDING = 1 + 1e-9
@@ -31,7 +30,7 @@ def all_memory_is_sent(strategy: Any, memory: int, dirtying: Dirtying, bandwidth
     """A migration never sends fewer bytes than the guest's memory has, its CPU and device state not counted."""
     plan = plan_of(strategy, memory, dirtying, bandwidth)
     sent = plan.sent_bytes - int(getattr(strategy, "state", 0))
-    demand_law(sent >= memory, "all-memory-is-sent", strategy, _case(memory, dirtying, bandwidth, plan))
+    require(sent >= memory, "all-memory-is-sent", strategy, _case(memory, dirtying, bandwidth, plan))
 
 
 @law("stands-within-its-migration", "migration")
@@ -39,7 +38,7 @@ def stands_within_its_migration(strategy: Any, memory: int, dirtying: Dirtying, 
     """A guest stands no longer than its whole migration takes, and no negative time."""
     plan = plan_of(strategy, memory, dirtying, bandwidth)
     fine = 0 <= plan.downtime_s <= plan.duration_s * _ROUNDING
-    demand_law(fine, "stands-within-its-migration", strategy, _case(memory, dirtying, bandwidth, plan))
+    require(fine, "stands-within-its-migration", strategy, _case(memory, dirtying, bandwidth, plan))
 
 
 @law("bytes-take-their-time", "migration")
@@ -47,7 +46,7 @@ def bytes_take_their_time(strategy: Any, memory: int, dirtying: Dirtying, bandwi
     """A migration takes at least as long as the link needs for the bytes that it sends."""
     plan = plan_of(strategy, memory, dirtying, bandwidth)
     fine = plan.duration_s * _ROUNDING >= plan.sent_bytes / bandwidth
-    demand_law(fine, "bytes-take-their-time", strategy, _case(memory, dirtying, bandwidth, plan))
+    require(fine, "bytes-take-their-time", strategy, _case(memory, dirtying, bandwidth, plan))
 
 
 @law("faster-links-do-not-slow", "migration")
@@ -56,4 +55,4 @@ def faster_links_do_not_slow(strategy: Any, memory: int, dirtying: Dirtying, ban
     still = plan_of(strategy, memory, Dirtying(), bandwidth)
     faster = plan_of(strategy, memory, Dirtying(), 2 * bandwidth)
     fine = faster.duration_s <= still.duration_s * _ROUNDING
-    demand_law(fine, "faster-links-do-not-slow", strategy, _case(memory, Dirtying(), bandwidth, still))
+    require(fine, "faster-links-do-not-slow", strategy, _case(memory, Dirtying(), bandwidth, still))
