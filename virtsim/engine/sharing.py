@@ -20,9 +20,10 @@ from __future__ import annotations
 from heapq import heappop, heappush
 
 from virtsim.core.errors import ModelError
-from virtsim.engine.environment import Alarm, Environment
+from virtsim.engine.environment import Environment
 from virtsim.engine.jobs import Job
 from virtsim.engine.probes import StationProbe
+from virtsim.engine.station import Station
 
 #: One nanosecond of work in units of the virtual clock.
 UNITS_PER_NS = 1 << 32
@@ -42,7 +43,7 @@ class _Share:
         self.finish = start + job.work_ns * UNITS_PER_NS // weight
 
 
-class SharingStation:
+class SharingStation(Station):
     """Processor sharing on ``servers`` equal servers.
 
     With one server, a job of weight w among jobs of total weight W is served at speed w/W (egalitarian where
@@ -70,19 +71,13 @@ class SharingStation:
     """
 
     def __init__(self, env: Environment, servers: int = 1, probe: StationProbe | None = None) -> None:
-        if servers < 1:
-            raise ModelError(f"servers: {servers} is not a number of servers; at least 1")
-        self.env = env
-        self.servers = servers
-        self.probe = probe
-        self._alarm = Alarm(env, self._ends)
+        super().__init__(env, servers, probe)
         self._heap: list[tuple[int, int, _Share]] = []
         self._clock = 0
         self._carry = 0
         self._weight = 0
         self._jobs = 0
         self._since_ns = env.now
-        self._sequence = 0
 
     @property
     def in_service(self) -> int:

@@ -9,9 +9,10 @@ from collections import deque
 from heapq import heapify, heappop, heappush
 
 from virtsim.core.errors import ModelError
-from virtsim.engine.environment import Alarm, Environment
+from virtsim.engine.environment import Environment
 from virtsim.engine.jobs import Job
 from virtsim.engine.probes import StationProbe
+from virtsim.engine.station import Station
 
 
 class _Service:
@@ -28,7 +29,7 @@ class _Service:
         self.end_ns: int | None = None
 
 
-class FifoStation:
+class FifoStation(Station):
     """``servers`` equal servers and one queue, first come first served.
 
     Parameters
@@ -55,17 +56,11 @@ class FifoStation:
     """
 
     def __init__(self, env: Environment, servers: int = 1, probe: StationProbe | None = None) -> None:
-        if servers < 1:
-            raise ModelError(f"servers: {servers} is not a number of servers; at least 1")
-        self.env = env
-        self.servers = servers
-        self.probe = probe
-        self._alarm = Alarm(env, self._ends)
+        super().__init__(env, servers, probe)
         self._running: list[tuple[int, int, _Service]] = []
         self._queue: deque[_Service] = deque()
         self._busy = 0
         self._waiting = 0
-        self._sequence = 0
 
     @property
     def waiting(self) -> int:

@@ -81,7 +81,7 @@ def replicate(
         ``n`` runs, in the order of their replications.
     """
     how = _how(seed, workers, engine, folder, timeline, progress, simulate)
-    return _run_all([(Point({}, {}), scenario.checked())], range(_count(n)), how, {"scenario": scenario.digest})
+    return _run_all(_itself(scenario), range(_count(n)), how, {"scenario": scenario.digest})
 
 
 def replicate_to_precision(
@@ -121,7 +121,7 @@ def replicate_to_precision(
     how = _how(seed, workers, engine, folder, timeline, progress, simulate)
     if not 2 <= n_min <= n_max:
         raise SpecError("n_min", f"{n_min} must lie between 2 and n_max, {n_max}")
-    points, about = [(Point({}, {}), scenario.checked())], {"scenario": scenario.digest, "precision": precision}
+    points, about = _itself(scenario), {"scenario": scenario.digest, "precision": precision}
     runs, reached = RunSet([]), False
     while not reached and len(runs) < n_max:
         wanted = n_min if not len(runs) else min(n_max, len(runs) + max(how.workers, 5))
@@ -196,6 +196,11 @@ def _how(
     workers = worker_count(workers)
     engine_for(engine, workers)
     return How(seed, workers, engine, None if folder is None else Path(folder), timeline, progress, simulate)
+
+
+def _itself(scenario: Scenario) -> list[tuple[Point, Scenario]]:
+    """The one point of a set without factors."""
+    return [(Point({}, {}), scenario.checked())]
 
 
 def _count(n: int) -> int:
