@@ -9,9 +9,11 @@ from virtsim.core.errors import SpecError
 from virtsim.machine import simulate
 from virtsim.machine.builder import MachineBuilder
 from virtsim.platform.host import load_host
-from virtsim.scenario.guest import Guest
+from virtsim.scenario.guest import Guest, VirtualMachine
 from virtsim.scenario.scenario import Scenario
 from virtsim.workload.builders import ping_pong, request_server, spin
+from virtsim.workload.operations import Compute, Repeat, Sleep, SpinLock, SpinUnlock
+from virtsim.workload.workload import Task, Workload
 
 HOST = load_host("epyc-guest-linux-6.18")
 MS = 1_000_000
@@ -90,3 +92,89 @@ def test_vcpus_are_refused_where_there_are_none():
     guest = Guest(name="g", stack="container", vcpus=2, workload=spin())
     with pytest.raises(SpecError, match=r"guests\[0\].vcpus: stack 'container' has no virtual CPUs"):
         simulate(scenario(guest), host=HOST)
+
+
+def locked(held="5us", free="15us"):
+    """A round under the kernel's lock, again and again."""
+    body = [SpinLock(name="k"), Compute(work=held), SpinUnlock(name="k"), Compute(work=free)]
+    return Task(name="cpu", count=2, program=[Repeat(body=body)])
+
+
+def crowd(scheduler=None, spinning="pv", stack="kvm", guests=2, **limits):
+    machine = VirtualMachine(scheduler=scheduler, spinning=spinning)
+    return [
+        Guest(name=f"g{i}", stack=stack, vcpus=2, machine=machine, workload=Workload(tasks=[locked()]), **limits)
+        for i in range(guests)
+    ]
+
+
+@pytest.mark.parametrize("scheduler", ["fair", "credit", "credit2", "bvt", "gang"])
+@pytest.mark.parametrize("spinning", ["plain", "ple", "pv"])
+def test_locks_and_schedulers_leave_no_time_uncounted(scheduler, spinning):
+    run = simulate(scenario(*crowd(scheduler, spinning), cpus="0-1", duration="200ms"), host=HOST, seed=2)
+    for guest in run.guests:
+        for v in guest.vcpus:
+            assert v.busy_time_ns + v.overhead_time_ns + v.steal_time_ns + v.idle_time_ns == run.duration_ns
+    counts = [(task.operations.get("spin_lock", 0), task.operations.get("spin_unlock", 0)) for task in run.tasks]
+    assert all(0 <= taken - released <= 1 for taken, released in counts)
+    assert sum(released for _, released in counts) > 1000
+
+
+def rounds(*arguments, **options):
+    run = simulate(scenario(*crowd(*arguments, **options), cpus="0-1", duration="400ms"), host=HOST, seed=3)
+    return sum(task.operations["spin_unlock"] for task in run.tasks)
+
+
+def test_a_kernel_lock_whose_holder_is_away_costs_more_than_the_share():
+    """Two guests of two vCPUs on two CPUs do less than one alone; more co-scheduled, or with locks that halt."""
+    alone, plain = rounds(spinning="plain", guests=1), rounds(spinning="plain")
+    halting, together = rounds(spinning="pv"), rounds("gang", "plain")
+    print(alone, plain, halting, together)
+    assert plain < 0.95 * alone
+    assert halting > plain
+    assert together > plain
+
+
+@pytest.mark.parametrize("scheduler", ["credit", "credit2"])
+def test_weights_and_caps_of_domains_hold(scheduler):
+    """On one CPU, machines of weights 1 to 3 share what a machine with a cap of 20 % leaves."""
+    machine = VirtualMachine(scheduler=scheduler)
+    guests = [
+        Guest(name=name, stack="xen-pv", vcpus=1, machine=machine, workload=spin(1), **limits)
+        for name, limits in (("a", {"cpu_weight": 100}), ("b", {"cpu_weight": 300}), ("c", {"cpu_max": "20ms/100ms"}))
+    ]
+    run = simulate(scenario(*guests, duration="6s"), host=HOST, seed=1)
+    a, b, c = (guest.cpu_time_ns / run.duration_ns for guest in run.guests)
+    assert c == pytest.approx(0.2, abs=0.02)
+    assert b / a == pytest.approx(3, rel=0.15)
+    assert a + b + c == pytest.approx(1, abs=0.01)
+
+
+def test_xen_has_its_own_scheduler_by_default():
+    """On a Xen stack as with credit2, on KVM as in the fair class."""
+    for stack, name in (("xen-pv", "credit2"), ("kvm", "fair")):
+        runs = [
+            simulate(scenario(*crowd(scheduler, stack=stack), cpus="0-1", duration="50ms"), host=HOST, seed=5)
+            for scheduler in (None, name)
+        ]
+        assert runs[0].tasks == runs[1].tasks
+
+
+@pytest.mark.parametrize(
+    ("guests", "message"),
+    [
+        ([*crowd("credit"), msgspec.structs.replace(crowd()[0], name="x")], "a host has one for all vCPUs"),
+        (crowd("gang", cpu_weight=200), "'gang' has no weights"),
+        (crowd("bvt", cpu_max="20ms/100ms"), "'bvt' has no caps"),
+        (crowd("credit", cpu_max="20ms/100ms", cpu_burst="1ms"), "leave out cpu_burst"),
+    ],
+)
+def test_what_a_scheduler_cannot_do_is_refused(guests, message):
+    with pytest.raises(SpecError, match=message):
+        simulate(scenario(*guests, duration="10ms"), host=HOST)
+
+
+def test_nobody_waits_with_a_spinlock():
+    body = [SpinLock(name="k"), Sleep(time="1ms"), SpinUnlock(name="k")]
+    with pytest.raises(SpecError, match="sleep may wait, which nobody may while holding a spinlock"):
+        Workload(tasks=[Task(name="t", program=[Repeat(body=body)])])

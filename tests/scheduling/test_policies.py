@@ -20,13 +20,14 @@ from virtsim.scheduling.policies.credit import Credit, Domain, Vcpu
 from virtsim.scheduling.policies.credit2 import Credit2, Domain2, Vcpu2
 from virtsim.scheduling.policies.deadline import Deadline, Server
 from virtsim.scheduling.policies.fifo import Fifo
+from virtsim.scheduling.policies.gang import Gang, GangScheduling
 from virtsim.scheduling.policies.lottery import Lottery
 from virtsim.scheduling.policies.periodic import EarliestDeadlineFirst, Job, RateMonotonic
 from virtsim.scheduling.policies.realtime import Priority, RealTime
 from virtsim.scheduling.policies.round_robin import RoundRobin
 from virtsim.scheduling.policies.stride import Stride, Tickets
 from virtsim.scheduling.policy import POLICIES
-from virtsim.scheduling.task import RUNNABLE
+from virtsim.scheduling.task import RUNNABLE, Task
 
 SPAN_NS = 400 * MS
 
@@ -69,6 +70,7 @@ def test_every_policy_is_tried_here():
 @given(chosen=plans(3), fair_every=st.sampled_from([0, 3]))
 def test_every_nanosecond_is_accounted_for_and_no_task_is_twice_at_once(name, chosen, fair_every):
     heart = under(name, 3, chosen, fair_every)
+
     running: dict[int, str] = {}
 
     def switched(time, cpu, old, new):
@@ -350,3 +352,51 @@ def test_credit_that_a_domain_cannot_use_goes_to_the_others_by_their_weights():
     heart.advance(20_000 * MS)
     used = [task.cpu_time_ns / (20_000 * MS) for task in heart.tasks]
     assert used == pytest.approx([1, 2 / 3, 1 / 3], abs=0.04)
+
+
+def gang_of(heart: Heart, policy: GangScheduling, name: str, programs: list, size: int | None = None) -> list[Task]:
+    """Tasks that are a gang of ``policy``."""
+    gang = Gang(size or len(programs))
+    tasks = [add(heart, f"{name}{i}", program) for i, program in enumerate(programs)]
+    for task in tasks:
+        task.policy, task.policy_data = policy, gang
+    return tasks
+
+
+def test_gangs_run_all_or_none():
+    """Two pairs of hogs on two CPUs, rows of 10 ms: both that run are always of one gang, half of the time each."""
+    heart = Heart(2)
+    policy = heart.add_policy(GangScheduling())
+    pairs = [gang_of(heart, policy, name, [hog(), hog()]) for name in "ab"]
+    together = []
+
+    def look() -> None:
+        together.append({cpu.current.name[0] for cpu in heart.cpus})
+
+    for at_ms in range(5, 200, 10):
+        heart.call_at(at_ms * MS, look)
+    heart.advance(200 * MS)
+    assert together == [{"a"}, {"b"}] * 10
+    assert [task.cpu_time_ns for pair in pairs for task in pair] == [100 * MS] * 4
+
+
+@pytest.mark.parametrize("fill_in", [True, False])
+def test_what_a_gang_leaves_idle_others_may_fill(fill_in):
+    """A gang of two, of which the second always sleeps, beside a gang of two that computes, on two CPUs.
+
+    The second CPU is empty in every other row, unless the other gang's task fills in.
+    """
+    heart = Heart(2)
+    policy = heart.add_policy(GangScheduling(fill_in=fill_in))
+    first = gang_of(heart, policy, "a", [hog(), job(1, 1000 * MS)])
+    second = gang_of(heart, policy, "b", [hog(), hog()])
+    heart.advance(200 * MS)
+    assert [task.cpu_time_ns // MS for task in (first[0], *second)] == [100, 100, 200 if fill_in else 100]
+
+
+def test_a_gang_larger_than_the_machine_is_refused():
+    heart = Heart(2)
+    policy = heart.add_policy(GangScheduling())
+    gang_of(heart, policy, "a", [hog()] * 3)
+    with pytest.raises(ModelError, match="a gang of 3 cannot run at the same time on 2 CPUs"):
+        heart.advance(MS)

@@ -171,6 +171,8 @@ class _ProcessProgram:
         tag = str(operation.__struct_config__.tag)
         if isinstance(operation, ops.DEVICE_OPERATIONS):
             raise BackendUnavailable(f"operation {tag}", "the runner uses no device of its host; simulate it instead")
+        if isinstance(operation, (ops.SpinLock, ops.SpinUnlock)):
+            raise BackendUnavailable(f"operation {tag}", "the runner is no kernel; use lock, or simulate it instead")
         row: dict[str, Any] = {"op": layout().constants[f"OP_{tag.upper()}"], "histogram": _NONE, "draw": _NONE}
         if self.owner.operation_latency and not isinstance(operation, (ops.Repeat, ops.Serve, ops.Periodic, ops.Exit)):
             row["histogram"] = self.histogram(f"op:{tag}")

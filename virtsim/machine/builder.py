@@ -9,6 +9,7 @@ from virtsim.machine.classes import Classes
 from virtsim.machine.compiler import GuestCompiler
 from virtsim.machine.devices import GuestDevices, MachineDevices
 from virtsim.machine.floors import add_floors
+from virtsim.machine.vcpu_scheduling import VcpuScheduling
 from virtsim.platform.costs import Costs
 from virtsim.platform.host import HostCard
 from virtsim.platform.stack import Stack, load_stack, stack_for
@@ -24,8 +25,10 @@ from virtsim.scheduling.storey import Storey
 from virtsim.scheduling.task import Task
 from virtsim.scheduling.tower import Tower
 from virtsim.scheduling.weight import IDLE_WEIGHT, RESOLUTION_SHIFT, group_load, nice_load
+from virtsim.workload.operations import SpinLock
 from virtsim.workload.seeds import tick_share
 from virtsim.workload.workload import Task as TaskSpec
+from virtsim.workload.workload import walk_program
 
 
 class MachineBuilder:
@@ -77,8 +80,9 @@ class MachineBuilder:
         passed_ns = int(self.kernel.tick_ns * tick_share(streams, phases))
         self.tower: Tower | None = None
         self.storeys: dict[str, list[Storey]] = {}
+        self.vcpu_scheduling: VcpuScheduling | None = None
         self._phases = phases
-        self.heart: Heart = (Storey if any(guest.vcpus for guest in scenario.guests) else Heart)(
+        self.heart: Heart = (Storey if _needs_storeys(scenario) else Heart)(
             card.topology.cpus,
             self.kernel,
             _scheduling_costs(card),
@@ -96,6 +100,8 @@ class MachineBuilder:
         self.devices = MachineDevices(self.heart, card, streams, self.allowed)
         for group in scenario.groups:
             self._add_group(group, group.name, self.groups.get(group.parent or "", self.heart.root))
+        if isinstance(self.heart, Storey):
+            self.vcpu_scheduling = VcpuScheduling(self.heart, scenario.guests, self.allowed)
         for number, guest in enumerate(scenario.guests):
             self._add_guest(guest, number)
         self.tasks += self.devices.back_ends
@@ -173,7 +179,9 @@ class MachineBuilder:
         random = SplitMix64(self.streams.seed64(f"machine.{self._phases}", f"kernels of {guest.name}"))
         levels = len(stack.kernels_on_virtual_cpus())
         phases = [int(random.uniform() * self.kernel.tick_ns) for _ in range(2 * levels)]
-        self.storeys[guest.name] = add_floors(self.heart, group, guest, stack, self.card, phases)
+        assert self.vcpu_scheduling is not None
+        member = self.vcpu_scheduling.member(guest)
+        self.storeys[guest.name] = add_floors(self.heart, group, guest, stack, self.card, phases, member.admit)
         return self.storeys[guest.name][-1]
 
     def _add_task(self, guest: str, process: str, spec: TaskSpec, group: Group, compiler: GuestCompiler) -> None:
@@ -195,6 +203,14 @@ class MachineBuilder:
         self.classes[heart].classify(task, spec)
         self.tasks.append((guest, process, task))
         heart.start(task, spec.start, min(cpus))
+
+
+def _needs_storeys(scenario: Scenario) -> bool:
+    """Whether there are vCPUs, or spinlocks, which only such kernels know."""
+    if any(guest.vcpus is not None for guest in scenario.guests):
+        return True
+    programs = (task.program for guest in scenario.guests for task in guest.workload.tasks)
+    return any(isinstance(operation, SpinLock) for program in programs for _, operation in walk_program(program, ""))
 
 
 def _kernel(card: HostCard) -> Kernel:

@@ -19,6 +19,7 @@ from virtsim.scheduling.devices import Port
 from virtsim.scheduling.heart import Heart
 from virtsim.scheduling.program import Code, Program, Sampler
 from virtsim.scheduling.request import RequestQueue
+from virtsim.scheduling.storey import Storey
 from virtsim.workload.draw import Draw
 from virtsim.workload.operations import (
     Compute,
@@ -40,6 +41,8 @@ from virtsim.workload.operations import (
     Serve,
     Signal,
     Sleep,
+    SpinLock,
+    SpinUnlock,
     Syscall,
     Touch,
     Unlock,
@@ -66,7 +69,7 @@ WAKEUP, RESPONSE, IO = 0, 1, 2
 OPERATION_KINDS: tuple[type, ...] = (
     Compute, Touch, Syscall, MapUnmap, PageFault, ForkWait, ForkExec, Send, Receive, Signal,
     Sleep, Periodic, Serve, Lock, Unlock, WriteFsync, Repeat, Exit,
-    DiskRead, DiskWrite, PacketSend, PacketCall,
+    DiskRead, DiskWrite, PacketSend, PacketCall, SpinLock, SpinUnlock,
 )  # fmt: skip
 OPERATION_NAMES = tuple(str(kind.__struct_config__.tag) for kind in OPERATION_KINDS)  # type: ignore[attr-defined]
 _NUMBER = {kind: number for number, kind in enumerate(OPERATION_KINDS)}
@@ -118,6 +121,7 @@ class GuestCompiler:
         self._messages: dict[str, int] = {}
         self._spaces: dict[str, int] = {}
         self._locks: dict[str, int] = {}
+        self._spinlocks: dict[str, int] = {}
         self._queues: dict[str, int] = {}
 
     def compile(self, program: list[Operation], process: str) -> Program:
@@ -141,6 +145,13 @@ class GuestCompiler:
         if name not in self._locks:
             self._locks[name] = self.heart.add_lock()
         return self._locks[name]
+
+    def spinlock(self, name: str) -> int:
+        """Spinlock of a name."""
+        assert isinstance(self.heart, Storey)
+        if name not in self._spinlocks:
+            self._spinlocks[name] = self.heart.add_spinlock()
+        return self._spinlocks[name]
 
     def queue(self, serve: Serve, process: str, path: str) -> int:
         """Queue of requests, shared by all that serve it."""
@@ -177,6 +188,8 @@ class _ProgramCompiler:
             Serve: self._serve,
             Lock: self._lock,
             Unlock: self._unlock,
+            SpinLock: self._spin_lock,
+            SpinUnlock: self._spin_unlock,
             DiskRead: self._disk,
             DiskWrite: self._disk,
             PacketSend: self._packet_send,
@@ -321,6 +334,16 @@ class _ProgramCompiler:
         self.program.cpu(self._cost_ns(operation))
         waking_ns = self.costs.contended_ns(operation, self.guest.workload)
         self.program.emit(Code.UNLOCK, self.guest.lock(operation.name), waking_ns)
+        self._count(operation)
+
+    def _spin_lock(self, operation: SpinLock, path: str) -> None:
+        self.program.cpu(self._cost_ns(operation))
+        self.program.emit(Code.SPIN_LOCK, self.guest.spinlock(operation.name))
+        self._count(operation)
+
+    def _spin_unlock(self, operation: SpinUnlock, path: str) -> None:
+        self.program.cpu(self._cost_ns(operation))
+        self.program.emit(Code.SPIN_UNLOCK, self.guest.spinlock(operation.name))
         self._count(operation)
 
     # -- devices ------------------------------------------------------------------------------------------------

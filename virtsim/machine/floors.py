@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from virtsim.platform.costs import Costs
@@ -16,7 +17,13 @@ from virtsim.scheduling.weight import NICE_0_LOAD
 
 
 def add_floors(
-    ground: Storey, group: Group, guest: Guest, stack: Stack, card: HostCard, phases: list[int]
+    ground: Storey,
+    group: Group,
+    guest: Guest,
+    stack: Stack,
+    card: HostCard,
+    phases: list[int],
+    admit: Callable[[Vcpu], None],
 ) -> list[Storey]:
     """Build a guest's kernels on the ground, each with as many CPUs as the guest has; the last one runs its tasks.
 
@@ -34,6 +41,8 @@ def add_floors(
         The host.
     phases : list of int, ns
         Tick phase and seed of each kernel, in pairs.
+    admit : callable
+        Gives a vCPU to what schedules it on the host.
     """
     assert guest.vcpus is not None
     storeys: list[Storey] = []
@@ -50,13 +59,18 @@ def add_floors(
             timer_charge_ns=_more_than_native("interrupt", kernel, card),
         )
         hypervisor = Hypervisor(
-            halt_ns=_halt_ns(costs, kernel), poll_ns=guest.machine.halt_poll if _polls(kernel) else 0
+            halt_ns=_halt_ns(costs, kernel),
+            poll_ns=guest.machine.halt_poll if _polls(kernel) else 0,
+            spinning=guest.machine.spinning,
         )
         for number in range(guest.vcpus):
             cpus = allowed if level == 0 else frozenset({number})
             name = f"{guest.name}/vcpu{number}" if level == 0 else f"{guest.name}/level{level}.vcpu{number}"
             slice_ns = below.kernel.base_slice_ns
-            below.add_vcpu(Vcpu(name, holder, NICE_0_LOAD, cpus, slice_ns, below, above, number, hypervisor))
+            vcpu = Vcpu(name, holder, NICE_0_LOAD, cpus, slice_ns, below, above, number, hypervisor)
+            if level == 0:
+                admit(vcpu)
+            below.add_vcpu(vcpu)
         storeys.append(above)
         below, holder = above, above.root
     return storeys

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta
 
@@ -117,9 +117,20 @@ class VirtualMachine(Spec, frozen=True, kw_only=True):
     ----------
     halt_poll : str or int, ns
         Longest time for which a halted vCPU polls for work before it blocks, on stacks with KVM; 0 for never.
+    spinning : str
+        What happens about a vCPU that spins for a ``spin_lock``: ``pv``, it halts after a while until it is given the
+        lock (paravirtual spinlocks, as Linux guests have them on KVM and Xen); ``ple``, it exits after a while and
+        its hypervisor lets a preempted sibling run (pause-loop exiting); ``plain``, nothing.
+    scheduler : str, optional
+        What schedules the vCPUs of all guests on the host: ``fair`` (Linux), ``credit``, ``credit2`` (Xen),
+        ``bvt`` (Xen in 2003), ``gang`` (co-scheduling: all vCPUs of a guest at the same time). If absent,
+        ``credit2`` on Xen and ``fair`` elsewhere. Xen's take ``cpu_weight`` as a weight (100 is their 256) and
+        ``cpu_max`` as a cap.
     """
 
     halt_poll: Duration = Duration(200_000)
+    spinning: Literal["plain", "ple", "pv"] = "pv"
+    scheduler: Literal["fair", "credit", "credit2", "bvt", "gang"] | None = None
 
 
 class Guest(Limits, frozen=True):

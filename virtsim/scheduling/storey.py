@@ -789,8 +789,15 @@ class Storey(Heart):
         return None
 
     def yield_to(self, task: Task, other: Task) -> None:
-        """A running task gives way to a waiting one: that is preferred as far as fairness lets it."""
+        """A running task gives way to a waiting one: that is preferred as far as fairness lets it.
+
+        A policy has no such preference (Xen's schedulers have a plain yield): the task goes back to it.
+        """
         cpu = self.cpus[task.cpu]
+        if task.policy is not None or other.policy is not None:
+            cpu.resched = True
+            self._reschedule_soon(cpu, 0)
+            return
         self._account(cpu)
         target = self.cpus[other.cpu]
         if target is not cpu and target.current is not None:

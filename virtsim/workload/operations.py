@@ -176,6 +176,22 @@ class Unlock(_Operation, frozen=True, kw_only=True, tag="unlock"):
     name: Name
 
 
+class SpinLock(_Operation, frozen=True, kw_only=True, tag="spin_lock"):
+    """Take the spinlock ``name`` of the guest's kernel, spinning while somebody else has it. Model only.
+
+    Who spins for it or holds it is not preempted by its own kernel, but may be by the hypervisor below; the guest's
+    ``machine.spinning`` says what happens then. Only computing is allowed until it is released.
+    """
+
+    name: Name
+
+
+class SpinUnlock(_Operation, frozen=True, kw_only=True, tag="spin_unlock"):
+    """Release the spinlock ``name`` of the guest's kernel. Model only."""
+
+    name: Name
+
+
 class WriteFsync(_Operation, frozen=True, kw_only=True, tag="write_fsync"):
     """Write ``size`` bytes at the start of a file in tmpfs and fsync it."""
 
@@ -263,6 +279,8 @@ Operation = Union[
     DiskWrite,
     PacketSend,
     PacketCall,
+    SpinLock,
+    SpinUnlock,
     Repeat,
     Exit,
 ]

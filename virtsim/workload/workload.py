@@ -10,6 +10,7 @@ from msgspec import Meta
 from virtsim.core.errors import SpecError
 from virtsim.core.spec import CpuSet, Duration, Spec
 from virtsim.workload.operations import (
+    Compute,
     Lock,
     Name,
     Operation,
@@ -18,6 +19,9 @@ from virtsim.workload.operations import (
     Repeat,
     Send,
     Serve,
+    SpinLock,
+    SpinUnlock,
+    Touch,
     Unlock,
 )
 
@@ -176,22 +180,32 @@ def walk_program(program: list[Operation], path: str) -> Iterator[tuple[str, Ope
             yield from walk_program(operation.body, f"{here}.body")
 
 
-def _check_locks(program: list[Operation], path: str, held: list[str]) -> None:
+#: What takes a lock, and what releases it.
+_PAIRS: dict[type, type] = {Lock: Unlock, SpinLock: SpinUnlock}
+#: All that may be done with a spinlock held: nothing that could wait.
+_WHILE_SPINNING = (Compute, Touch, SpinLock, SpinUnlock)
+
+
+def _check_locks(program: list[Operation], path: str, held: list[Lock | SpinLock]) -> None:
     """A program takes and releases its locks in pairs within one body, innermost first."""
-    mine: list[str] = []
+    mine: list[Lock | SpinLock] = []
     for i, operation in enumerate(program):
         here = f"{path}[{i}]"
-        if isinstance(operation, Lock):
-            if operation.name in held or operation.name in mine:
+        spins = any(isinstance(lock, SpinLock) for lock in held + mine)
+        if spins and not isinstance(operation, _WHILE_SPINNING):
+            tag = operation.__struct_config__.tag
+            raise SpecError(here, f"{tag} may wait, which nobody may while holding a spinlock; release it first")
+        if isinstance(operation, (Lock, SpinLock)):
+            if any(type(operation) is type(other) and operation.name == other.name for other in held + mine):
                 raise SpecError(
                     f"{here}.name", f"lock {operation.name!r} is held already; the task would wait for itself"
                 )
-            mine.append(operation.name)
-        elif isinstance(operation, Unlock):
-            if not mine or mine[-1] != operation.name:
+            mine.append(operation)
+        elif isinstance(operation, (Unlock, SpinUnlock)):
+            if not mine or mine[-1].name != operation.name or _PAIRS[type(mine[-1])] is not type(operation):
                 raise SpecError(f"{here}.name", f"lock {operation.name!r} is not the last one taken in this body")
             mine.pop()
         elif isinstance(operation, (Repeat, Periodic, Serve)):
             _check_locks(operation.body, f"{here}.body", held + mine)
     if mine:
-        raise SpecError(path, f"lock {mine[-1]!r} is not released in the body that takes it")
+        raise SpecError(path, f"lock {mine[-1].name!r} is not released in the body that takes it")

@@ -10,6 +10,7 @@ from virtsim.scheduling.policies import credit as credit
 from virtsim.scheduling.policies import credit2 as credit2
 from virtsim.scheduling.policies import deadline as deadline
 from virtsim.scheduling.policies import fifo as fifo
+from virtsim.scheduling.policies import gang as gang
 from virtsim.scheduling.policies import lottery as lottery
 from virtsim.scheduling.policies import periodic as periodic
 from virtsim.scheduling.policies import realtime as realtime

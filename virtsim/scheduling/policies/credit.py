@@ -9,6 +9,7 @@ Xen 4.x, ``xen/common/sched/credit.c``: ``csched_acct``, ``csched_tick``, ``csch
 
 from __future__ import annotations
 
+from collections.abc import Set
 from dataclasses import dataclass, field
 
 from virtsim.scheduling.cpu import Cpu
@@ -61,11 +62,14 @@ class Credit(Policy):
     ----------
     rate_limit : int, ns
         A vCPU runs at least so long, if it wants to; 0 for no limit.
+    pool : set of int, optional
+        Its CPUs (Xen's cpupool), of which there is credit to hand out; all if absent.
     """
 
-    def __init__(self, rate_limit: int = RATE_LIMIT_NS) -> None:
+    def __init__(self, rate_limit: int = RATE_LIMIT_NS, pool: Set[int] | None = None) -> None:
         super().__init__()
         self.rate_limit = rate_limit
+        self.pool = pool
         self.queues: list[list[Task]] = []
         #: Those with active vCPUs, in the order in which they are handed credit, and what all had after the last time.
         self.domains: list[Domain] = []
@@ -172,7 +176,7 @@ class Credit(Policy):
         """
         domains = self._active_domains()
         debt_ns = max(-self.balance_ns, 0)
-        credit_ns = SLICE_NS * len(self.heart.cpus) + debt_ns
+        credit_ns = SLICE_NS * len(self.heart.cpus if self.pool is None else self.pool) + debt_ns
         weight = left = sum(domain.weight * len(domain.active) for domain in domains)
         self.balance_ns = 0
         short = False
