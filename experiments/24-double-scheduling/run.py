@@ -50,11 +50,11 @@ def simulate(guests, duration, host, seed, cpus=None):
     return vs.simulate(from_builtins(table, Scenario), host=host, seed=seed)
 
 
-def repeat(context, build, measure, host, cpus=None):
+def repeat(context, build, measure, host):
     """The median over replications of what is measured."""
     p = context.parameters
     seeds = [context.seed + i for i in range(int(p["replications"]))]
-    return median(measure(simulate(build(), p["duration"], host, seed, cpus)) for seed in seeds)
+    return median(measure(simulate(build(), p["duration"], host, seed)) for seed in seeds)
 
 
 # -- locks --------------------------------------------------------------------------------------------------------
@@ -107,17 +107,16 @@ def wakeups(context, host):
             for name, operation in (("job", job), ("hog", hog))
         ]
 
-    single = host.replace(topology=host.topology.replace(cpus=1))
     found = {}
     for name, (stack, scheduler) in context.progress(list(SCHEDULERS.items()), "wake-ups"):
         runs = [
-            simulate(build(stack, scheduler), p["duration"], single, context.seed + i)
+            simulate(build(stack, scheduler), p["duration"], host, context.seed + i, "0")
             for i in range(int(p["replications"]))
         ]
-        jobs = [next(task for task in run.tasks if task.guest == "job") for run in runs]
-        histograms = [job.histograms["wakeup_latency"] for job in jobs]
+        latencies = [latency for run in runs for latency in run.latencies]
+        histograms = [seen.histogram for seen in latencies if seen.guest == "job" and seen.kind == "wakeup_latency"]
         found[name] = {
-            f"p{q}": median(histogram.quantile(q / 100) for histogram in histograms) / 1e3 for q in (50, 90, 99)
+            f"p{q}": median(histogram.percentile_ns(q) for histogram in histograms) / 1e3 for q in (50, 90, 99)
         }
     return found
 
@@ -153,7 +152,7 @@ def pair(poll, gap):
 
 def trip(run):
     """Time of a round over the sleep that is in it, us, and CPUs that the guest keeps busy."""
-    rounds = next(task for task in run.tasks if task.name == "ask").operations["sleep"]
+    rounds = next(task for task in run.tasks if task.task == "ask").operations["sleep"]
     seconds = run.duration_ns / 1e9
     used = sum(v.busy_time_ns + v.overhead_time_ns for v in run.guests[0].vcpus)
     return {"latency_us": seconds * 1e6 / rounds, "cpu": used / run.duration_ns}
@@ -197,7 +196,7 @@ def draw_locks(ax, crowds, locks) -> None:
     ax.set_xlabel("guests of 4 vCPUs on 4 CPUs")
     ax.set_ylabel("work of all guests, % of one alone")
     ax.set_title("A kernel lock")
-    ax.legend(fontsize=7, loc="lower left")
+    ax.legend(fontsize=7, loc="center right")
 
 
 def draw_wakes(ax, wakes) -> None:
@@ -220,6 +219,8 @@ def draw_polls(ax, polls) -> None:
         gaps = [parse_duration(row["gap"]) / 1e3 for row in rows]
         waits = [row["latency_us"] - gap for row, gap in zip(rows, gaps, strict=True)]
         ax.plot(gaps, waits, color=colour, marker="o", label=f"polls up to {poll}" if poll != "0ns" else "never polls")
+        if poll not in (next(iter(polls)), list(polls)[-1]):
+            continue
         for gap, wait, row in zip(gaps, waits, rows, strict=True):
             ax.annotate(f"{row['cpu']:.2f}", (gap, wait), (3, 4), textcoords="offset points", fontsize=6, color=colour)
     ax.set_xscale("log")

@@ -773,7 +773,11 @@ class Storey(Heart):
         if sibling is not None:
             vcpu.yields += 1
             vcpu.pause_window_ns = vcpu.hypervisor.pause_window_ns
-            below.yield_to(vcpu, sibling)
+            if vcpu.policy is None:
+                below.yield_to(vcpu, sibling)
+            else:
+                # Xen's schedulers know no one to prefer: who yields goes back to its policy.
+                below.reschedule(below.cpus[vcpu.cpu])
         else:
             self.events.push(self.now_ns + vcpu.pause_window_ns, PAUSE_LOOP, cpu, cpu.version)
 
@@ -789,15 +793,8 @@ class Storey(Heart):
         return None
 
     def yield_to(self, task: Task, other: Task) -> None:
-        """A running task gives way to a waiting one: that is preferred as far as fairness lets it.
-
-        A policy has no such preference (Xen's schedulers have a plain yield): the task goes back to it.
-        """
+        """A running task gives way to a waiting one: that is preferred as far as fairness lets it."""
         cpu = self.cpus[task.cpu]
-        if task.policy is not None or other.policy is not None:
-            cpu.resched = True
-            self._reschedule_soon(cpu, 0)
-            return
         self._account(cpu)
         target = self.cpus[other.cpu]
         if target is not cpu and target.current is not None:
