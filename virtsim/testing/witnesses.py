@@ -33,6 +33,8 @@ WITNESSES: dict[str, list[tuple[Any, ...]]] = {
         _packing([(0, 41), (0, 60), (48, 5), (53, 5)], [_SMALL, _FAST]),
     ],
     "more-load-is-no-relief": [
+        (np.array([[0.0] * 5 + [0.9] * 6 + [0.5]]),),
+        (np.array([[0.0] * 3 + [0.7] * 8 + [0.3]]),),
         (np.array([[0.0] * 11 + [0.11, 0.0, 0.21, 0.63, 0.3, 0.62, 0.7, 0.94, 0.0]]),),
     ],
     "order-of-guests-does-not-matter": [

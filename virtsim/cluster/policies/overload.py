@@ -86,6 +86,9 @@ class MedianAbsoluteDeviation(_Adaptive):
     P. J. Huber, E. M. Ronchetti, *Robust Statistics*, 2nd ed., 2009, section 5.1; CCPE 24(13), 2012, equation 11.
     """
 
+    #: More load may bring the present nearer to the median, and so raise the threshold by more than itself.
+    breaks: ClassVar[frozenset[str]] = frozenset({"more-load-is-no-relief"})
+
     def __init__(self, safety: float = 2.5, fallback: float = 0.7) -> None:
         super().__init__(safety, fallback)
 
@@ -98,6 +101,9 @@ class MedianAbsoluteDeviation(_Adaptive):
 @DETECTORS.register("iqr")
 class InterquartileRange(_Adaptive):
     """Threshold 1 - s * (third quartile - first quartile); CCPE 24(13), 2012, equation 13."""
+
+    #: More load may bring the quartiles together, and so raise the threshold by more than itself.
+    breaks: ClassVar[frozenset[str]] = frozenset({"more-load-is-no-relief"})
 
     def __init__(self, safety: float = 1.5, fallback: float = 0.7) -> None:
         super().__init__(safety, fallback)
