@@ -79,7 +79,7 @@ def _program(kind, run_ns, other_ns, code):
     counter, due = program.slot(), program.slot()
     program.emit(code.PERIODIC_BEGIN, 0, due)
     program.emit(code.LOOP_BEGIN, 0, counter)
-    top = len(program.codes)
+    top = len(program)
     if kind == "periodic":
         program.emit(code.PERIODIC_WAIT, other_ns, due)
         program.emit(code.RECORD_SINCE, 0, due)

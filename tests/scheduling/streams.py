@@ -121,7 +121,7 @@ def _loop(*instructions: tuple[Code, int, int]) -> Program:
     program = Program()
     counter = program.slot()
     program.emit(Code.LOOP_BEGIN, 0, counter)
-    top = len(program.codes)
+    top = len(program)
     for instruction in instructions:
         program.emit(*instruction)
     program.emit(Code.LOOP_END, top, counter)

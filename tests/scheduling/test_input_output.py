@@ -77,7 +77,7 @@ def client(heart, path, ring, station, count=0, think=0):
         skip = program.emit(Code.JUMP_UNLESS_KICK, 0, port)
         program.cpu(path.kick)
         program.emit(Code.KICK, port)
-        program.a[skip] = len(program.codes)
+        program.land(skip)
     if path.awaited:
         program.emit(Code.AWAIT, port)
     program.emit(Code.RECORD_SINCE, 0, since)

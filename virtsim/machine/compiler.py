@@ -275,7 +275,7 @@ class _ProgramCompiler:
     def _loop(self, count: int | None, emit_body: Callable[[], None]) -> None:
         counter = self.program.slot()
         self.program.emit(Code.LOOP_BEGIN, count or 0, counter)
-        top = len(self.program.codes)
+        top = len(self.program)
         emit_body()
         self.program.emit(Code.LOOP_END, top, counter)
 
@@ -392,7 +392,7 @@ class _ProgramCompiler:
             skip = self.program.emit(Code.JUMP_UNLESS_KICK, 0, number)
             self.program.cpu(times.kick)
             self.program.emit(Code.KICK, number)
-            self.program.a[skip] = len(self.program.codes)
+            self.program.land(skip)
         return since
 
     # -- time ---------------------------------------------------------------------------------------------------
@@ -428,7 +428,7 @@ class _ProgramCompiler:
     def _serve(self, operation: Serve, path: str) -> None:
         queue = self.guest.queue(operation, self.process, path)
         request = self.program.slot(2)
-        top = len(self.program.codes)
+        top = len(self.program)
         leave = self.program.emit(Code.JUMP_IF_DONE, 0, queue)
         self.program.cpu(self._cost_ns(operation))
         if operation.arrivals.open:
@@ -440,7 +440,7 @@ class _ProgramCompiler:
         self._body(operation.body, f"{path}.body")
         self.program.emit(Code.REQUEST_END, queue, request)
         self.program.emit(Code.JUMP, top)
-        self.program.a[leave] = len(self.program.codes)
+        self.program.land(leave)
         self._count(operation)
 
     def _think(self, operation: Serve, path: str) -> None:

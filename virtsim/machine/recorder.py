@@ -192,11 +192,12 @@ def _operations(task: Task) -> dict[str, int]:
     """Counts by name; of a folded piece of a loop that was cut off, the part that was done."""
     counts = dict(task.operations)
     program, pc = task.program, task.pc
-    if task.state != ENDED and pc > 0 and program.codes[pc - 1] == Code.CPU:
-        total_ns = program.a[pc - 1]
+    code, total_ns, _ = program.instruction(pc - 1) if pc > 0 else (Code.EXIT, 0, 0)
+    if task.state != ENDED and code == Code.CPU:
         done_ns = total_ns - max(task.burst_ns, 0)
-        while program.codes[pc] == Code.COUNT and program.b[pc] > 1:
-            done = program.b[pc] * done_ns // total_ns
-            counts[program.a[pc]] = counts.get(program.a[pc], 0) + max(done, 0)
+        code, number, times = program.instruction(pc)
+        while code == Code.COUNT and times > 1:
+            counts[number] = counts.get(number, 0) + max(times * done_ns // total_ns, 0)
             pc += 1
+            code, number, times = program.instruction(pc)
     return {OPERATION_NAMES[number]: count for number, count in sorted(counts.items()) if count}

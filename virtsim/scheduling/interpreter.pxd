@@ -27,8 +27,7 @@ cdef class Interpreter(Dispatcher):
     cdef tuple _timer_latency_ns
 
     @cython.locals(
-        program=Program, codes=cython.p_longlong, operands=cython.p_longlong, registers=cython.p_longlong,
-        slots=cython.p_longlong, cpu=Cpu, sampler=Sampler,
+        program=Program, text=cython.p_longlong, slots=cython.p_longlong, place=cython.longlong, cpu=Cpu, sampler=Sampler,
         queue=RequestQueue, rounds=cython.longlong, code=cython.longlong, a=cython.longlong, b=cython.longlong,
         pc=cython.longlong, outcome=cython.longlong, now=cython.longlong, arrival=cython.longlong,
     )

@@ -73,12 +73,13 @@ class Interpreter(Dispatcher):
     def step(self, task: Task) -> bool:
         """Interpret the task's program until it needs CPU time (true) or has blocked or ended (false)."""
         program = task.program
-        codes, operands, registers, slots = program.codes.at, program.a.at, program.b.at, task.slots.at
+        text, slots = program.text.at, task.slots.at
         now = self.now_ns
         rounds = 0
         while rounds < MAX_ROUNDS_AT_ONCE:
             pc = task.pc
-            code, a, b = codes[pc], operands[pc], registers[pc]
+            place = 3 * pc
+            code, a, b = text[place], text[place + 1], text[place + 2]
             task.pc = pc + 1
             if code == _CPU:
                 task.burst_ns += a

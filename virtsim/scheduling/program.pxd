@@ -3,9 +3,7 @@ from virtsim.scheduling.words cimport Words
 
 
 cdef class Program:
-    cdef public Words codes
-    cdef public Words a
-    cdef public Words b
+    cdef public Words text
     cdef public list samplers
     cdef public list children
     cdef public long long slots

@@ -1,7 +1,8 @@
 """What a task does, as a flat list of instructions that the heart interprets.
 
 The machine compiles a task's program of operations into this; costs are in it already, as CPU time.
-A program is three parallel rows of integers (code, a, b), which the compiled heart reads as plain arrays.
+A program is a row of integers, three for each instruction (code, a, b), so that the compiled heart finds all it needs
+to know about an instruction in one place of memory.
 """
 
 from __future__ import annotations
@@ -92,8 +93,8 @@ class Program:
 
     Attributes
     ----------
-    codes, a, b : Words
-        Parallel.
+    text : Words
+        Code, a and b of each instruction.
     samplers : list of Sampler
         Random durations, each with its own stream.
     children : list of Program
@@ -104,12 +105,10 @@ class Program:
         One more than the highest number of a kind of operation that it counts.
     """
 
-    __slots__ = ("a", "b", "children", "codes", "kinds", "samplers", "slots")
+    __slots__ = ("children", "kinds", "samplers", "slots", "text")
 
     def __init__(self) -> None:
-        self.codes = Words()
-        self.a = Words()
-        self.b = Words()
+        self.text = Words()
         self.samplers: list[Sampler] = []
         self.children: list[Program] = []
         self.slots = 0
@@ -117,12 +116,23 @@ class Program:
 
     def emit(self, code: Code, a: int = 0, b: int = 0) -> int:
         """Append an instruction; returns its address."""
-        self.codes.append(int(code))
-        self.a.append(a)
-        self.b.append(b)
+        address = len(self)
+        for number in (int(code), a, b):
+            self.text.append(number)
         if code == Code.COUNT and a >= self.kinds:
             self.kinds = a + 1
-        return len(self.codes) - 1
+        return address
+
+    def __len__(self) -> int:
+        return len(self.text) // 3
+
+    def instruction(self, address: int) -> tuple[int, int, int]:
+        """Code, a and b at an address."""
+        return self.text[3 * address], self.text[3 * address + 1], self.text[3 * address + 2]
+
+    def land(self, jump: int) -> None:
+        """Have the jump at an address lead to the next instruction that is appended."""
+        self.text[3 * jump + 1] = len(self)
 
     def cpu(self, duration_ns: int) -> None:
         """Append CPU time, joined to CPU time just before it unless something may jump between."""

@@ -18,12 +18,14 @@ class Tally:
     Counts lie in pieces of 128 buckets, for each power of two that comes up: about a kilobyte for each.
     """
 
-    __slots__ = ("_pieces", "_shift", "count", "max_ns", "min_ns", "sum_ns")
+    __slots__ = ("_number", "_piece", "_pieces", "_shift", "count", "max_ns", "min_ns", "sum_ns")
 
     def __init__(self) -> None:
         self._pieces: list[Words | None] = [None] * _PIECES
         #: By how much the last one was shifted: the next one is seldom far from it.
         self._shift = 0
+        #: The piece that it went to, none at first.
+        self._number, self._piece = -1, Words()
         self.count = 0
         self.sum_ns = 0
         self.min_ns = 0
@@ -38,16 +40,21 @@ class Tally:
             shift -= 1
         self._shift = shift
         bucket = (shift << _SUB_BITS) + (value_ns >> shift)
-        piece = self._pieces[bucket >> _SUB_BITS]
-        if piece is None:
-            piece = self._pieces[bucket >> _SUB_BITS] = Words(1 << _SUB_BITS)
-        piece.at[bucket & _LAST] += 1
+        if bucket >> _SUB_BITS != self._number:
+            self._turn_to(bucket >> _SUB_BITS)
+        self._piece.at[bucket & _LAST] += 1
         if value_ns > self.max_ns:
             self.max_ns = value_ns
         if self.count == 0 or value_ns < self.min_ns:
             self.min_ns = value_ns
         self.count += 1
         self.sum_ns += value_ns
+
+    def _turn_to(self, number: int) -> None:
+        piece = self._pieces[number]
+        if piece is None:
+            piece = self._pieces[number] = Words(1 << _SUB_BITS)
+        self._number, self._piece = number, piece
 
     def histogram(self) -> Histogram:
         """A copy, for records."""
