@@ -21,6 +21,9 @@ from virtsim.testing.laws import LAWS, Law, LawBroken
 from virtsim.testing.strategies import candidates, clusters, guests, histories, hosts, migrations
 from virtsim.testing.witnesses import WITNESSES
 
+# pytest shows where the user asked, and not the way from there.
+__tracebackhide__ = True
+
 __all__ = [
     "LawBroken",
     "check_consolidation",

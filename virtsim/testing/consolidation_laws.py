@@ -12,6 +12,9 @@ from virtsim.cluster.policies.tables import CPU
 from virtsim.core.errors import ModelError
 from virtsim.testing.laws import LawBroken, fresh_random, law, require
 
+# pytest shows where the user asked, and not the way from there.
+__tracebackhide__ = True
+
 
 def _moves(policy: Any, situation: Situation, law_name: str = "moves-are-possible") -> list[tuple[int, int]]:
     try:

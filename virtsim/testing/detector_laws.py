@@ -8,6 +8,9 @@ import numpy as np
 
 from virtsim.testing.laws import law, require
 
+# pytest shows where the user asked, and not the way from there.
+__tracebackhide__ = True
+
 
 def _overloaded(detector: Any, history: np.ndarray, law_name: str) -> np.ndarray:
     mask = np.asarray(detector.overloaded(history.copy()))

@@ -10,6 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+# pytest shows where the user asked, and not the way from there.
+__tracebackhide__ = True
+
 
 class LawBroken(AssertionError):
     """A policy does not keep a law."""

@@ -7,6 +7,9 @@ from typing import Any
 from virtsim.cluster.migration import Dirtying, MigrationPlan, plan_migration
 from virtsim.testing.laws import law, require
 
+# pytest shows where the user asked, and not the way from there.
+__tracebackhide__ = True
+
 # Times are sums of floats.
 _ROUNDING = 1 + 1e-9
 

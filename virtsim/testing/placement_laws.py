@@ -14,6 +14,9 @@ from virtsim.cluster.policies.tables import CPU, Guests, Hosts, check_answer
 from virtsim.core.errors import ModelError
 from virtsim.testing.laws import LawBroken, fresh_random, law, require
 
+# pytest shows where the user asked, and not the way from there.
+__tracebackhide__ = True
+
 
 def _place(policy: Any, guests: Guests, hosts: Hosts) -> np.ndarray:
     """The policy's answer, which must at least be one."""

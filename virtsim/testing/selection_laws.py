@@ -9,6 +9,9 @@ from virtsim.cluster.policies.selection import Candidates, check_pick
 from virtsim.core.errors import ModelError
 from virtsim.testing.laws import LawBroken, fresh_random, law, require
 
+# pytest shows where the user asked, and not the way from there.
+__tracebackhide__ = True
+
 
 def _pick(selection: Any, guests: Candidates) -> int:
     try:

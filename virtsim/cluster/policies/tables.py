@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +21,7 @@ CPU, MEMORY = 0, 1
 ROUNDING = 1e-9
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Guests:
     """Guests to place.
 
@@ -60,6 +61,14 @@ class Guests:
     def __len__(self) -> int:
         return len(self.names)
 
+    def __repr__(self) -> str:
+        words = {"apart": any(self.apart), "together": any(self.together), "speed": bool(self.speed.any())}
+        return _said(self, {"names": True, "need": True, **words})
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        # IPython and Hypothesis would print every field of a data class.
+        printer.text(repr(self))
+
     def rows(self, rows: Sequence[int]) -> Guests:
         """Some of them, in the given order."""
         index = list(rows)
@@ -72,7 +81,7 @@ class Guests:
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Hosts:
     """Hosts to place on.
 
@@ -134,6 +143,17 @@ class Hosts:
     def __len__(self) -> int:
         return len(self.names)
 
+    def __repr__(self) -> str:
+        other = Hosts(self.names, self.capacity, self.used) if len(self) else self
+        equal = ("available", "running", "watts", "speed")
+        words = {"apart": any(self.apart), "together": any(self.together), "used": bool(self.used.any())}
+        said = {name: not np.array_equal(getattr(self, name), getattr(other, name)) for name in equal}
+        return _said(self, {"names": True, "capacity": True, **words, **said})
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        # IPython and Hypothesis would print every field of a data class.
+        printer.text(repr(self))
+
     @property
     def free(self) -> Floats:
         """What is left, shape (m, 2)."""
@@ -158,6 +178,16 @@ class Hosts:
             words = getattr(self, name)
             copy.__dict__[name] = [words[i] for i in index] if any(words) else _empty_words(len(index))
         return copy
+
+
+def _said(table: Guests | Hosts, fields: dict[str, bool]) -> str:
+    """A table as one would write it: what is as it is by default is left out."""
+    parts = []
+    for name, said in fields.items():
+        value = getattr(table, name)
+        if said:
+            parts.append(f"{name}={value.tolist() if isinstance(value, np.ndarray) else list(value)!r}")
+    return f"{type(table).__name__}({', '.join(parts)})"
 
 
 def _empty_words(m: int) -> tuple[frozenset[str], ...]:
