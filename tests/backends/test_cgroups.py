@@ -250,6 +250,21 @@ def test_v1_quotas_are_cut_to_what_is_around_them(kernel: FakeKernel) -> None:
     assert run.clamped == ["group-pod/group-in", "group-pod/group-in/guest-c"]
 
 
+def test_a_v1_quota_that_would_be_cut_below_what_the_kernel_takes_is_that_of_the_group_around(
+    kernel: FakeKernel,
+) -> None:
+    """6 % of 5 ms are 0.3 ms, of which the kernel makes no quota; 6 % of 50 ms are as much of a CPU."""
+    scenario = Scenario(
+        groups=[Group(name="outer", cpu_max="3ms/50ms")],
+        guests=[Guest(name="c", group="outer", cpu_max="2ms/5ms", workload=spin())],
+        duration="1s",
+    )
+    run = RunGroups(kernel.v1(), "virtsim-1", scenario)
+    written = {(w.path.parent.name, w.path.name): w.text for w in run.bandwidth()}
+    assert written["guest-c", "cpu.cfs_quota_us"] == "3000"
+    assert written["guest-c", "cpu.cfs_period_us"] == "50000"
+
+
 def test_v2_quotas_stay_as_they_are(kernel: FakeKernel) -> None:
     run = RunGroups(kernel.v2(), "virtsim-1", _scenario())
     run.create()

@@ -8,10 +8,12 @@ from pathlib import Path
 
 from virtsim.backends.cgroups import PREFIX, Cgroups, Write
 from virtsim.core.spec import CpuMax, Duration
-from virtsim.core.units import NS_PER_US
+from virtsim.core.units import NS_PER_MS, NS_PER_US
 from virtsim.scenario.guest import Guest, Limits
 from virtsim.scenario.scenario import Scenario
 
+#: The kernel takes no quota below this (``min_cfs_quota_period``), ns.
+LEAST_QUOTA_NS = NS_PER_MS
 #: Real-time microseconds in a second that the run's groups share, where the kernel rations them.
 REAL_TIME_US = 950_000
 
@@ -120,7 +122,8 @@ class RunGroups:
     def _fitted(self, path: str, limits: Limits) -> Limits:
         """The quota cut down to the part that a group around has, where the kernel refuses more (v1).
 
-        It makes no difference to what the group may use; v2 does the same by itself.
+        It makes no difference to what the group may use; v2 does the same by itself. Where so little of a short
+        period would be left that no kernel takes it, the group gets the quota and the period of the one around.
         """
         around = [
             group.cpu_max
@@ -130,12 +133,13 @@ class RunGroups:
         mine = limits.cpu_max
         if mine is None or not self.cgroups.quotas_must_fit or not around:
             return limits
-        part = min(Fraction(cpu_max.quota_ns, cpu_max.period_ns) for cpu_max in around)
-        quota_ns = int(part * mine.period_ns) // NS_PER_US * NS_PER_US
+        tightest = min(around, key=_part)
+        quota_ns = int(_part(tightest) * mine.period_ns) // NS_PER_US * NS_PER_US
         if quota_ns >= mine.quota_ns:
             return limits
         self.clamped.append(path.removeprefix(f"{self.top}/"))
-        return Limits(cpu_max=CpuMax(quota_ns, mine.period_ns), cpu_burst=Duration(min(limits.cpu_burst, quota_ns)))
+        cut = CpuMax(quota_ns, mine.period_ns) if quota_ns >= LEAST_QUOTA_NS else tightest
+        return Limits(cpu_max=cut, cpu_burst=Duration(min(limits.cpu_burst, cut.quota_ns)))
 
     def bandwidth(self) -> list[Write]:
         """Writes for the release."""
@@ -144,3 +148,8 @@ class RunGroups:
     def lift(self) -> list[Write]:
         """Writes for the end."""
         return [write for path, _ in self.limited for write in self.cgroups.lift(path)]
+
+
+def _part(cpu_max: CpuMax) -> Fraction:
+    """Share of one CPU."""
+    return Fraction(cpu_max.quota_ns, cpu_max.period_ns)
