@@ -16,8 +16,8 @@ from virtsim.scheduling.policies.gang import Gang, GangScheduling
 from virtsim.scheduling.policy import Policy
 from virtsim.scheduling.storey import Storey, Vcpu
 
-#: Xen's weight of a domain whose guest has the usual cpu_weight of 100.
-USUAL_WEIGHT = 256
+#: A guest's weight if it says nothing, and Xen's weight of such a domain.
+USUAL_CPU_WEIGHT, USUAL_WEIGHT = 100, 256
 #: What schedules where a guest does not say: Xen's own scheduler since 4.12, or the host's fair class.
 ON_XEN, ON_LINUX = "credit2", "fair"
 
@@ -72,7 +72,7 @@ class _Member:
 
     def __init__(self, policy: Policy | None, guest: Guest) -> None:
         self.policy = policy
-        weight = max(1, round(guest.cpu_weight * USUAL_WEIGHT / 100))
+        weight = max(1, round(guest.cpu_weight * USUAL_WEIGHT / USUAL_CPU_WEIGHT))
         maximum = guest.cpu_max
         cap = 0 if maximum is None else max(1, round(100 * maximum.quota_ns / maximum.period_ns))
         self.shared: Any = None
@@ -112,7 +112,7 @@ def _check(guest: Guest, name: str, path: str, cpus: int) -> None:
         raise SpecError(path, f"{name!r} has no caps; leave out cpu_max, or use 'fair', 'credit' or 'credit2'")
     if name != "gang":
         return
-    if guest.cpu_weight != USUAL_WEIGHT * 100 // 256:
+    if guest.cpu_weight != USUAL_CPU_WEIGHT:
         raise SpecError(path, "'gang' has no weights; leave out cpu_weight, or use another scheduler")
     if guest.cpus is not None:
         raise SpecError(path, "'gang' gives vCPUs their CPUs itself; leave out cpus, or use another scheduler")
