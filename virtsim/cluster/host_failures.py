@@ -7,23 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 from simpy.events import Event
 
+from virtsim.cluster.part import Part
 from virtsim.cluster.plant import HostState
 from virtsim.core.errors import SpecError
 
 if TYPE_CHECKING:
-    from virtsim.cluster.simulation import Simulation
+    pass
 
 
-class HostFailures:
+class HostFailures(Part):
     """The failures of a simulation, planned and drawn."""
-
-    def __init__(self, simulation: Simulation) -> None:
-        self._simulation = simulation
-        self._env = simulation.env
-        self._scenario = simulation.scenario
-        self._hosts = simulation.hosts
-        self._plant = simulation.plant
-        self._counts = simulation.counts
 
     def start(self) -> None:
         """Let them happen when their time comes."""

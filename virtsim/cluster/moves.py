@@ -10,6 +10,7 @@ import simpy
 from simpy.events import Event
 
 from virtsim.cluster.migration import steps
+from virtsim.cluster.part import Part
 from virtsim.cluster.turns import Turns
 from virtsim.core.errors import ModelError
 from virtsim.core.units import NS_PER_S
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from virtsim.cluster.simulation import Simulation
 
 
-class Moves:
+class Moves(Part):
     """The migrations of a simulation.
 
     Attributes
@@ -32,16 +33,10 @@ class Moves:
     """
 
     def __init__(self, simulation: Simulation) -> None:
-        self._simulation = simulation
-        self._env = simulation.env
-        self._scenario = simulation.scenario
-        self._hosts = simulation.hosts
-        self._guests = simulation.guests
-        self._plant = simulation.plant
+        super().__init__(simulation)
         self._links = simulation.links
         self._topology = simulation.topology
         self._storage = simulation.storage
-        self._counts = simulation.counts
         self._sums = simulation.sums
         self._capacity = simulation.capacity
         hosts = len(simulation.hosts.names)

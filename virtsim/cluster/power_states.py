@@ -9,22 +9,18 @@ import numpy as np
 import simpy
 from simpy.events import Event
 
+from virtsim.cluster.part import Part
 from virtsim.cluster.plant import HostState
 
 if TYPE_CHECKING:
     from virtsim.cluster.simulation import Simulation
 
 
-class PowerStates:
+class PowerStates(Part):
     """The hosts of a simulation as they wake for guests and stop without them."""
 
     def __init__(self, simulation: Simulation) -> None:
-        self._simulation = simulation
-        self._env = simulation.env
-        self._scenario = simulation.scenario
-        self._hosts = simulation.hosts
-        self._plant = simulation.plant
-        self._counts = simulation.counts
+        super().__init__(simulation)
         self._woken: dict[int, Event] = {}
 
     def when_on(self, host: int) -> Generator[Event, Any, None]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from virtsim.cluster.part import Part
 from virtsim.cluster.plant import HostState
 from virtsim.cluster.policies.situation import Situation
 from virtsim.cluster.policies.tables import CPU, Floats, Guests, Hosts, Integers
@@ -18,16 +19,11 @@ if TYPE_CHECKING:
 WINDOW = 30
 
 
-class View:
+class View(Part):
     """Tables of a simulation's guests and hosts, and of their past."""
 
     def __init__(self, simulation: Simulation) -> None:
-        self._simulation = simulation
-        self._env = simulation.env
-        self._scenario = simulation.scenario
-        self._hosts = simulation.hosts
-        self._guests = simulation.guests
-        self._plant = simulation.plant
+        super().__init__(simulation)
         self._host_history: deque[Floats] = deque(maxlen=WINDOW)
         self._guest_history: deque[Floats] = deque(maxlen=WINDOW)
 
