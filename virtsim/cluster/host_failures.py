@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from simpy.events import Event
 
 from virtsim.cluster.part import Part
 from virtsim.cluster.plant import HostState
 from virtsim.core.errors import SpecError
-
-if TYPE_CHECKING:
-    pass
 
 
 class HostFailures(Part):
