@@ -238,6 +238,33 @@ def test_shadow_paging_exits_where_nested_paging_does_not():
         assert expand(event, load_stack("kvm-shadow")).totals["vm_exit"] > 0
 
 
+def test_page_tables_that_come_and_go_trap_under_shadow_paging_whoever_traces_the_entries():
+    """Linked and cut off: two exits; where entries are synchronised late, two more until its reuse is noticed."""
+    traced = _variant("kvm-shadow", 2, traced=1)
+    assert expand("page_table", load_stack("kvm")).totals == {}
+    assert expand("page_table", traced).totals["vm_exit"] == 2
+    late = expand("page_table", load_stack("kvm-shadow")).totals
+    assert {name: late[name] for name in ("vm_exit", "shadow_map", "shadow_unmap", "shadow_change")} == {
+        "vm_exit": 4,
+        "shadow_map": 1,
+        "shadow_unmap": 1,
+        "shadow_change": 2,
+    }
+
+
+def test_entries_that_were_never_used_cost_a_shadow_nothing_when_they_go():
+    stack = load_stack("kvm-shadow")
+    assert set(expand("pte_clear", stack).totals) == {"pte_copy"}
+    assert expand("first_touch", stack).totals["shadow_sync"] == 1
+    assert expand("pte_map", stack).totals["shadow_sync"] == 1
+    assert "shadow_sync" not in expand("pte_map", _variant("kvm-shadow", 2, traced=1)).totals
+
+
+def test_isolation_gives_an_address_space_a_second_root():
+    tables = [expand("fork_wait", load_stack(name)).totals["shadow_map"] for name in ("kvm-shadow", "kvm-shadow-kpti")]
+    assert tables[1] == tables[0] + 1
+
+
 def test_kernel_page_table_isolation_hurts_under_shadow_paging():
     plain, isolated = load_stack("kvm-shadow"), load_stack("kvm-shadow-kpti")
     assert "vm_exit" not in expand("null", plain).totals

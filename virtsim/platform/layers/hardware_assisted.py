@@ -13,7 +13,9 @@ Memory: with *nested paging* a TLB miss walks two dimensions, ``n*m + n + m`` re
 ``m`` host levels; page faults and page-table writes of the guest are its own business. With *shadow
 paging* every page fault exits; writes to page tables in use are traced (each exits) or, untraced, are
 brought up to date later (an entry made present by a hidden fault at its first use); address-space switches
-exit; pages used first in a new address space cause hidden faults.
+exit; pages used first in a new address space cause hidden faults. Only the lowest level of the guest's tables may
+be out of step with its shadow: a page table that comes or goes is a trapped write to the level above, and the
+first writes to a page that no longer is one trap as well.
 
 Limits of validity: exits have a mean cost a class; pollution of caches by the monitor is in the measured
 prices, and grows under nesting only by ``handler_slowdown``.
@@ -21,6 +23,7 @@ prices, and grows under nesting only by ``handler_slowdown``.
 References
 ----------
 K. Adams, O. Agesen, "A comparison of software and hardware techniques for x86 virtualization", ASPLOS 2006.
+Linux, ``Documentation/virtual/kvm/mmu.txt`` (unsynchronised pages) and ``detect_write_flooding``.
 M. Ben-Yehuda et al., "The Turtles project", OSDI 2010, sections 3.2, 3.3 and 4.3.
 R. Bhargava et al., "Accelerating two-dimensional page walks for virtualized systems", ASPLOS 2008, section 1.
 """
@@ -83,6 +86,12 @@ class HardwareAssisted(LayerKind):
         "handler_slowdown": exact(1, "1", "a monitor on the bare machine"),
         "other_exits": assumed(
             0, "1/exit", "privileged instructions of the monitor in an exit, contained in exit_dispatch"
+        ),
+        "reuse_writes": assumed(
+            2,
+            "1/page",
+            "trapped writes until a page counts as reused: 3 to levels above the lowest (detect_write_flooding, Linux "
+            "arch/x86/kvm/mmu.c), 1 to the lowest",
         ),
         "userspace_msrs": assumed(0, "1/exit", "contained in userspace_exit unless the card separates them"),
         "userspace_vmcs": assumed(0, "1/exit", "contained in userspace_exit unless the card separates them"),
@@ -200,11 +209,13 @@ class HardwareAssisted(LayerKind):
             walk = self.exit(settings, Step("shadow_walk", note="find out whose fault it is"), Step("event_inject"))
             return [*walk, Step("exception", note="taken by the guest's kernel")]
         if event == "first_touch":
-            return self.exit(settings, Step("shadow_walk"), note="hidden fault")
+            return self._hidden_fault(settings)
         if event in ("address_space_switch", "root_switch"):
             return self.exit(settings, Step("shadow_switch"), Step(event))
         if event == "tlb_flush":
             return self.exit(settings, Step("shadow_sync"), Step("tlb_flush"))
+        if event == "page_table":
+            return self._page_table(settings)
         if event in _TRACED:
             return self._page_table_write(event, settings)
         return None
@@ -214,8 +225,26 @@ class HardwareAssisted(LayerKind):
         if settings.on("traced"):
             return [*self.exit(settings, Step(_TRACED[event], note="traced write")), write]
         if event == "pte_map":
-            return [write, *self.exit(settings, Step("shadow_walk"), note="hidden fault at the first use")]
+            return [write, *self._hidden_fault(settings)]
+        if event == "pte_clear":
+            return [write]  # Dropping what was shadowed is counted where it was filled: most entries never are.
         return [write, Step("shadow_sync", note="brought up to date later")]
+
+    def _page_table(self, settings: Settings) -> list[Step]:
+        """Writes to all levels but the lowest always trap, and so do the first ones to a page that was a table."""
+        steps = [
+            *self.exit(settings, Step("shadow_map", note="linked into the level above")),
+            *self.exit(settings, Step("shadow_unmap", note="cut off again")),
+        ]
+        if not settings.on("traced"):
+            reuse = self.exit(settings, Step("shadow_change"), times=settings["reuse_writes"], note="used for data")
+            steps += reuse
+        return steps
+
+    def _hidden_fault(self, settings: Settings) -> list[Step]:
+        """An entry is filled at its first use; where writes are not traced, it is dropped at some later flush."""
+        fault = self.exit(settings, Step("shadow_walk"), note="hidden fault")
+        return fault if settings.on("traced") else [*fault, Step("shadow_sync", note="dropped later")]
 
 
 class Kvm(HardwareAssisted):
