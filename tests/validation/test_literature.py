@@ -126,6 +126,20 @@ def test_nine_published_values_of_ten_should_lie_in_the_intervals(report):
     assert 0.65 <= covered <= 0.97
 
 
+def test_waiting_that_is_hidden_natively_is_paid_for_where_it_gets_longer():
+    """loss' = (loss + hidden) * ratio - hidden; nothing changes where nothing is hidden, or nothing gets longer."""
+    paper = load_paper("bhargava-2008")
+    host = load_host(paper.host)
+    ratio = 24 * 0.69 / 4
+    for row in paper.rows:
+        native = row.published["native"]
+        for hidden in (0.0, row.hidden):
+            changed = paper.replace(rows=[row.replace(hidden=hidden)])
+            base, nested = validate_paper(changed, host).results
+            assert base.predicted == pytest.approx(native)
+            assert nested.predicted == pytest.approx((native + hidden) * ratio - hidden, rel=1e-6)
+
+
 def test_nested_cpuid_is_an_outcome(report):
     nested = next(r for r in report.results if r.benchmark == "cpuid" and r.stack == "nested")
     assert nested.use == "prediction"

@@ -10,7 +10,8 @@ or **prediction**; one that would be both is refused, and nothing that misses is
 
 ``T(base)`` is the published value on the base stack (native, where there is one) and ``c`` the priced
 expansion; ``S`` is either given or fitted to the calibration rows of that benchmark. A rate is predicted
-through the time of one unit. In a ``critical`` row what the asking processor spends makes the time; a back
+through the time of one unit. Where the processor hides part of the base's waiting, ``times`` counts the whole of it,
+since what comes on top is not hidden. In a ``critical`` row what the asking processor spends makes the time; a back
 end works beside it, a thread that does one unit after the other, and if that takes longer, it decides.
 
 References
@@ -158,6 +159,7 @@ def row_values(row: Row, paper: Paper, host: HostCard, cost: Callable[[Mapping[s
     costs = row_costs(row, paper)
     base_ns = unit_ns(row, row.published[paper.base], host)
     times = row.times * (base_ns / 1e9 if row.per_second else 1.0)
+    times *= (row.published[paper.base] + row.hidden) / row.published[paper.base]
     scale: Numbers = 0.0
     if row.scaled:
         fitted = next(s for s in row.calibration if s != paper.base)

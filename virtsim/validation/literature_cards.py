@@ -55,6 +55,10 @@ class Row(Spec, frozen=True, kw_only=True):
         longer, the whole cost of the fixed mix.
     critical : bool
         Only what the asking processor spends counts: the others work beside it and are not the bottleneck.
+    hidden : float
+        What other work of the program hides of the base's waiting, in the unit of the value and besides it: the
+        processor executes instructions that are in flight already. A longer wait is not hidden more (Karkhanis and
+        Smith, "A first-order superscalar processor model", ISCA 2004, section 4.3).
     spread : float, optional
         Published run-to-run spread, relative.
     why : str
@@ -75,6 +79,7 @@ class Row(Spec, frozen=True, kw_only=True):
     line: bool = False
     critical: bool = False
     work: Positive = 1.0
+    hidden: Annotated[float, Meta(ge=0)] = 0.0
     spread: float | None = None
     why: str = ""
 
