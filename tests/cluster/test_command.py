@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +36,19 @@ def test_totals_are_printed_and_written(small: Path, tmp_path: Path, rules: str)
     totals = json.loads((tmp_path / "o.json").read_text())
     assert {"energy_kwh", "migrations", "slatah", "pdm", "slav", "shutdowns"} <= set(totals)
     assert ClusterRun.load(tmp_path / "r.json").totals == totals
+
+
+def test_the_reference_loads_nothing_that_it_does_not_use(small: Path) -> None:
+    """A day takes about a second: libraries for drawing, tables and events would be a good part of the whole."""
+    unused = ("rich", "simpy", "networkx", "pandas", "scipy", "matplotlib")
+    code = (
+        "import sys\nfrom virtsim.cli.main import main\nmain(sys.argv[1:])\n"
+        f"print([name for name in {unused} if name in sys.modules])"
+    )
+    day = ["--traces", str(small), "--day", "20200101", "--rules", "cloudsim-3.0.3", "--hosts", "40"]
+    command = [sys.executable, "-c", code, "cluster", "run", *day]
+    lines = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
+    assert lines[-1] == "[]", "\n".join(lines)
 
 
 @pytest.mark.parametrize("rules", ["virtsim", "cloudsim-3.0.3"])

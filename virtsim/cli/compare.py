@@ -12,12 +12,12 @@ from virtsim.cli.console import check_target, show_table, show_value, show_verdi
 from virtsim.cli.options import Json
 from virtsim.cli.scenarios import load_some_runs
 from virtsim.core.errors import SpecError
-from virtsim.results.run import Run
 
 if TYPE_CHECKING:
+    from virtsim.results.run import Run
     from virtsim.validation.compare import Row
 
-Runs = list[Run]
+    Runs = list[Run]
 
 
 def compare(

@@ -8,16 +8,15 @@ import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
-
-from rich import box
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+from typing import TYPE_CHECKING, Any
 
 from virtsim.core.errors import SpecError
 from virtsim.core.files import write_whole
 from virtsim.core.units import show_duration
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
 
 #: Width of tables that go into a file or a pipe.
 _PIPE_WIDTH = 140
@@ -26,6 +25,8 @@ _VERDICT_STYLES = {"PASSED": "green", "FAILED": "bold red", "UNDECIDED": "yellow
 
 def console() -> Console:
     """Standard output; as wide as the terminal, or wide enough for our tables."""
+    from rich.console import Console
+
     width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else _PIPE_WIDTH
     return Console(width=width, highlight=False, soft_wrap=False)
 
@@ -48,6 +49,10 @@ def show_table(
     fold: Sequence[str] = (),
 ) -> None:
     """A table; ``right`` names the columns of numbers, ``fold`` those that may be folded."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
     table = Table(title=Text(title), title_justify="left", box=box.SIMPLE, pad_edge=False)
     for name in columns:
         justify = "right" if name in right else "left"
@@ -68,6 +73,8 @@ def show_value(value: float | None, unit: str) -> str:
 
 def show_verdict(verdict: Any) -> Text:
     """A verdict in its colour."""
+    from rich.text import Text
+
     word = str(getattr(verdict, "value", verdict))
     return Text(word, style=_VERDICT_STYLES.get(word, ""))
 

@@ -12,10 +12,10 @@ import typer
 from virtsim.cli.console import check_target, note, say, show_table, show_value, write_json
 from virtsim.cli.options import Host, Json, ScenarioFile, Seed
 from virtsim.cli.scenarios import load_scenario
-from virtsim.results.run import Run
-from virtsim.scenario.scenario import Scenario
 
 if TYPE_CHECKING:
+    from virtsim.results.run import Run
+    from virtsim.scenario.scenario import Scenario
     from virtsim.validation.compare import Row
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from virtsim.core.errors import SpecError
-from virtsim.results.run import Run
-from virtsim.scenario.scenario import Scenario
+
+if TYPE_CHECKING:
+    from virtsim.results.run import Run
+    from virtsim.scenario.scenario import Scenario
 
 
 def load_scenario(path: Path) -> Scenario:
@@ -20,6 +22,8 @@ def load_scenario(path: Path) -> Scenario:
     SpecError
         One line that names the file and the field.
     """
+    from virtsim.scenario.scenario import Scenario
+
     scenario = Scenario.load(path)
     folder = os.path.relpath(path.parent)
     if folder == ".":

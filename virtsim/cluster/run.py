@@ -13,7 +13,7 @@ from virtsim.core.errors import SpecError
 from virtsim.core.files import write_whole
 from virtsim.core.spec import decode_json, encode_json
 from virtsim.core.units import show_duration
-from virtsim.results.run import Metric
+from virtsim.results.schema import Metric
 
 if TYPE_CHECKING:
     import pandas

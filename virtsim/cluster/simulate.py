@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,12 +16,14 @@ from virtsim.cluster.policies.placement import Placement, load_placement
 from virtsim.cluster.policies.selection import load_selection
 from virtsim.cluster.run import ClusterRun
 from virtsim.cluster.scenario import ClusterScenario, Policy, reference_hosts
-from virtsim.cluster.simulation import Simulation
 from virtsim.cluster.traces import SyntheticTraces, Traces, read_gwa, read_planetlab, read_table
 from virtsim.cluster.traces.synthetic import load_synthetic
 from virtsim.core.errors import SpecError
 from virtsim.core.spec import Duration, from_builtins
 from virtsim.core.units import NS_PER_S
+
+if TYPE_CHECKING:
+    from virtsim.cluster.simulation import Simulation
 
 Progress = Callable[[Iterable[float]], Iterable[float]]
 
@@ -83,6 +85,8 @@ def simulate_cluster(
                 "rules", "the rules cloudsim-3.0.3 have their own policies and network; use rules='virtsim'"
             )
         return _run_reference(scenario, demand, seed, progress)
+    from virtsim.cluster.simulation import Simulation
+
     mover = consolidation if consolidation is not None else consolidation_of(scenario)
     placer = placement if placement is not None else load_placement(scenario.policy.placement, path="policy.placement")
     simulation = Simulation(scenario, demand, placer, mover, seed, topology)

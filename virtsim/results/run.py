@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import msgspec
 
 from virtsim.core.spec import encode_json
 from virtsim.core.units import show_duration
 from virtsim.results.histogram import Histogram
-from virtsim.results.schema import AT_ONCE_NS, INTERLUDE_NS, LATENCIES, METRICS, PERCENTILES
+from virtsim.results.schema import AT_ONCE_NS, INTERLUDE_NS, LATENCIES, METRICS, PERCENTILES, Metric
 from virtsim.scenario.scenario import Scenario
 
 if TYPE_CHECKING:
@@ -148,15 +148,6 @@ def _plain(records: list[Timed]) -> list[Timed]:
         else msgspec.structs.replace(record, **{name: int(getattr(record, name)) for name in names})
         for record in records
     ]
-
-
-class Metric(NamedTuple):
-    """One row of :meth:`Run.metrics`: ``entity`` is a guest or ``guest/task``."""
-
-    entity: str
-    metric: str
-    unit: str
-    value: float
 
 
 class Run(msgspec.Struct, kw_only=True):

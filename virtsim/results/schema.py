@@ -23,6 +23,15 @@ class Column(NamedTuple):
     meaning: str
 
 
+class Metric(NamedTuple):
+    """One row of a run's metrics: ``entity`` is a guest or ``guest/task``."""
+
+    entity: str
+    metric: str
+    unit: str
+    value: float
+
+
 METRICS: dict[str, Column] = {
     "cpu_time": Column(
         "ns", "task", "CPU time used, user and kernel, children included (guest: as its cgroup counts it)."
