@@ -252,6 +252,13 @@ def test_page_tables_that_come_and_go_trap_under_shadow_paging_whoever_traces_th
     }
 
 
+def test_a_doorbell_is_known_by_its_address_only_with_nested_paging():
+    known, decoded = (expand("doorbell", load_stack(name)).totals for name in ("kvm", "kvm-shadow"))
+    assert set(decoded) - set(known) == {"shadow_walk", "exception_reflect"}
+    assert decoded["vm_exit"] == known["vm_exit"] == 1
+    assert expand("doorbell", load_stack("pvm")).totals["exception_reflect"] == 1
+
+
 def test_entries_that_were_never_used_cost_a_shadow_nothing_when_they_go():
     stack = load_stack("kvm-shadow")
     assert set(expand("pte_clear", stack).totals) == {"pte_copy"}

@@ -15,7 +15,8 @@ paging* every page fault exits; writes to page tables in use are traced (each ex
 brought up to date later (an entry made present by a hidden fault at its first use); address-space switches
 exit; pages used first in a new address space cause hidden faults. Only the lowest level of the guest's tables may
 be out of step with its shadow: a page table that comes or goes is a trapped write to the level above, and the
-first writes to a page that no longer is one trap as well.
+first writes to a page that no longer is one trap as well. A doorbell in memory, which nested paging knows by the
+address that its table marks, is a page fault whose instruction has to be decoded.
 
 Limits of validity: exits have a mean cost a class; pollution of caches by the monitor is in the measured
 prices, and grows under nesting only by ``handler_slowdown``.
@@ -23,7 +24,8 @@ prices, and grows under nesting only by ``handler_slowdown``.
 References
 ----------
 K. Adams, O. Agesen, "A comparison of software and hardware techniques for x86 virtualization", ASPLOS 2006.
-Linux, ``Documentation/virtual/kvm/mmu.txt`` (unsynchronised pages) and ``detect_write_flooding``.
+Linux, ``Documentation/virtual/kvm/mmu.txt`` (unsynchronised pages), ``detect_write_flooding``, and
+``handle_ept_misconfig`` (doorbells).
 M. Ben-Yehuda et al., "The Turtles project", OSDI 2010, sections 3.2, 3.3 and 4.3.
 R. Bhargava et al., "Accelerating two-dimensional page walks for virtualized systems", ASPLOS 2008, section 1.
 """
@@ -52,6 +54,9 @@ _TRACED = {
     "pte_clear": "shadow_unmap",
 }
 
+
+#: An instruction is fetched from the guest and taken apart to find out what it does.
+DECODE = Step("exception_reflect", note="decode")
 
 #: Writes that a kernel does many of in one go.
 _BULK = {"pte_protect", "pte_clear"}
@@ -144,9 +149,12 @@ class HardwareAssisted(LayerKind):
         return self.userspace(settings, Step("device_model"))
 
     def _on_doorbell(self, size: int, settings: Settings) -> list[Step]:
-        if settings.on("doorbell_in_kernel"):
-            return self.exit(settings, Step("doorbell_signal"))
-        return self.userspace(settings)
+        if not settings.on("doorbell_in_kernel"):
+            return self.userspace(settings)
+        signal = Step("doorbell_signal")
+        if settings.on("nested_paging"):
+            return self.exit(settings, signal, note="known by its address")
+        return self.exit(settings, Step("shadow_walk"), DECODE, signal, note="a fault on a page that is not mapped")
 
     def _on_msr_access(self, size: int, settings: Settings) -> list[Step] | None:
         return self.exit(settings, Step("msr_emulate")) if settings.on("msr_exits") else None

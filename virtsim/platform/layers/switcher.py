@@ -18,7 +18,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from virtsim.platform.layers.base import LAYER_KINDS, Settings, Step, exact
-from virtsim.platform.layers.hardware_assisted import HardwareAssisted
+from virtsim.platform.layers.hardware_assisted import DECODE, HardwareAssisted
 
 
 class Switcher(HardwareAssisted):
@@ -47,7 +47,7 @@ class Switcher(HardwareAssisted):
     def trapped(self, settings: Settings, *work: Step) -> list[Step]:
         """A privileged instruction of the unprivileged kernel: it faults, and the monitor decodes it."""
         fault = Step("exception", note="general protection fault")
-        return [fault, *self.exit(settings, Step("exception_reflect", note="decode"), *work)]
+        return [fault, *self.exit(settings, DECODE, *work)]
 
     def userspace(self, settings: Settings, *work: Step) -> list[Step]:
         """A trapped access that the monitor's process handles."""
