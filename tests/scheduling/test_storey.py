@@ -10,10 +10,11 @@ from tests.scheduling.conftest import MS, add, hog, job
 from tests.scheduling.streams import COSTS, PAIRS, _loop
 from tests.scheduling.test_laws import Plan, plans, populate
 from tests.scheduling.towers import Building, build, ideal, put_on
+from virtsim.scheduling.door import Door
 from virtsim.scheduling.heart import Heart
 from virtsim.scheduling.program import Code, Program
 from virtsim.scheduling.settings import Hypervisor, SchedulingCosts
-from virtsim.scheduling.storey import Door, Storey
+from virtsim.scheduling.storey import Storey
 from virtsim.scheduling.task import BLOCKED, RUNNABLE
 from virtsim.scheduling.tower import Tower
 from virtsim.scheduling.vcpu_states import BUSY, IDLE, OVERHEAD, STEAL

@@ -8,8 +8,9 @@ from tests.scheduling.conftest import MS, add
 from tests.scheduling.streams import PAIRS
 from tests.scheduling.test_laws import Plan, populate
 from virtsim.scheduling.settings import Hypervisor, SchedulingCosts
-from virtsim.scheduling.storey import Storey, Vcpu
+from virtsim.scheduling.storey import Storey
 from virtsim.scheduling.tower import Tower
+from virtsim.scheduling.vcpu import Vcpu
 from virtsim.scheduling.weight import NICE_0_LOAD
 
 COSTS = SchedulingCosts(

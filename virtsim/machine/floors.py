@@ -12,7 +12,8 @@ from virtsim.platform.stack import Stack, load_stack
 from virtsim.scenario.guest import Guest
 from virtsim.scheduling.group import Group
 from virtsim.scheduling.settings import Hypervisor, Kernel, SchedulingCosts
-from virtsim.scheduling.storey import Storey, Vcpu
+from virtsim.scheduling.storey import Storey
+from virtsim.scheduling.vcpu import Vcpu
 from virtsim.scheduling.weight import NICE_0_LOAD
 
 

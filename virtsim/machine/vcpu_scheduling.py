@@ -14,7 +14,8 @@ from virtsim.scheduling.policies.credit import Vcpu as CreditVcpu
 from virtsim.scheduling.policies.credit2 import Credit2, Domain2, Vcpu2
 from virtsim.scheduling.policies.gang import Gang, GangScheduling
 from virtsim.scheduling.policy import Policy
-from virtsim.scheduling.storey import Storey, Vcpu
+from virtsim.scheduling.storey import Storey
+from virtsim.scheduling.vcpu import Vcpu
 
 #: A guest's weight if it says nothing, and Xen's weight of such a domain.
 USUAL_CPU_WEIGHT, USUAL_WEIGHT = 100, 256
