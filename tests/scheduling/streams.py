@@ -89,7 +89,7 @@ def happenings(case: Case) -> list[object]:
                 task.policy, task.policy_data = policy, data(number)
     for part in range(1, 5):
         heart.advance(case.span_ns * part // 4)
-    seen += [_task(task) for task in heart.tasks]
+    seen += [_task(task, heart.now_ns) for task in heart.tasks]
     seen += [(group.name, group.cpu_time_ns, group.load, group.load_average) for group in heart.groups]
     seen += [_bandwidth(group.bandwidth) for group in heart.groups if group.bandwidth is not None]
     seen += [(cpu.idle_ns, cpu.stolen_ns, cpu.switches) for cpu in heart.cpus]
@@ -98,11 +98,12 @@ def happenings(case: Case) -> list[object]:
     return seen
 
 
-def _task(task):
+def _task(task, now_ns):
     counted = (task.cpu_time_ns, task.children_ns, task.run_delay_ns, task.voluntary, task.involuntary, task.migrations)
     fair = (task.vruntime, task.deadline, task.vprot, task.vlag, task.weight, task.slice_ns, task.delayed)
     histograms = [(k, h.count, h.sum_ns, h.min_ns, h.max_ns, h.buckets) for k, h in task.histograms.items()]
-    return task.name, task.state, task.cpu, task.pc, task.burst_ns, counted, fair, task.operations, histograms
+    state = (task.state, task.cpu, task.pc, task.burst_ns, task.times_ns(now_ns))
+    return task.name, state, counted, fair, task.operations, histograms
 
 
 def _bandwidth(bandwidth):

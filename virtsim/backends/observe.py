@@ -25,6 +25,7 @@ from virtsim.core.spec import CpuSet
 from virtsim.core.streams import Streams
 from virtsim.core.units import format_cpu_list, parse_duration
 from virtsim.results.run import Run, Slice, Wakeup
+from virtsim.results.sums import sum_times
 from virtsim.scenario.guest import Guest
 from virtsim.scenario.scenario import Scenario
 from virtsim.workload import operations as ops
@@ -257,13 +258,14 @@ class _Observation:
 
     def _result(self, report: Report, trace: str, limits: NoiseLimits) -> Run:
         slices, wakeups, source = self._timeline(report, trace)
+        tasks = report.tasks()
         return Run(
             world="real",
             scenario=self.scenario,
             seed=self.seed,
             duration_ns=report.duration_ns,
-            tasks=report.tasks(),
-            guests=report.guests(),
+            tasks=tasks,
+            guests=sum_times(self.scenario, tasks, report.guests()),
             latencies=report.latencies(),
             requests=report.requests(),
             slices=slices,

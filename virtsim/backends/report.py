@@ -60,6 +60,8 @@ class Report:
         ]
         self._texts = [self._snapshot_texts(i) for i in range(len(snapshots))]
         self._snapshots = snapshots
+        #: Guests whose tasks' waiting cannot be told from their being throttled.
+        self._throttled = {guest.name for guest in scenario.guests if scenario.has_quota(guest)}
         self._processes = [image.row("processes", i) for i in range(len(self.names))]
         self.accounts = {path: self._account(path) for path in groups.paths}
 
@@ -125,6 +127,8 @@ class Report:
         end_ns = None if outcome == "stopped" else row["ended_ns"]
         operations = row["operations_at_stop" if _stopped(row) else "operations"]
         tags = layout().enums["opcode"]
+        life_ns = (self.image.header("stopped_ns") if _stopped(row) else row["ended_ns"]) - start_ns
+        delay_ns = _run_delay(row, own_ns, life_ns)
         return TaskRecord(
             guest=name.guest,
             task=name.task,
@@ -132,7 +136,11 @@ class Report:
             end_ns=end_ns,
             outcome=outcome,
             cpu_time_ns=own_ns + row["children_cpu_ns"],
-            run_delay_ns=_run_delay(row, own_ns, start_ns, self.image.header("stopped_ns")),
+            run_delay_ns=delay_ns,
+            run_time_ns=own_ns,
+            wait_time_ns=None if name.guest in self._throttled else delay_ns,
+            throttled_time_ns=None if name.guest in self._throttled else 0,
+            sleep_time_ns=None if delay_ns is None else max(0, life_ns - own_ns - delay_ns),
             voluntary_switches=_grown(row, "voluntary") or 0,
             involuntary_switches=_grown(row, "involuntary") or 0,
             minor_faults=_grown(row, "minor"),
@@ -236,10 +244,9 @@ def _own_cpu_time(row: dict[str, Any]) -> int:
     return max(0, int(row[f"{clock}_after_ns"] - row[f"{clock}_before_ns"]))
 
 
-def _run_delay(row: dict[str, Any], own_ns: int, start_ns: int, stopped_ns: int) -> int | None:
+def _run_delay(row: dict[str, Any], own_ns: int, life_ns: int) -> int | None:
     """The kernel's figure is that of the task's death; what passed since the end of the run is cut off."""
     before, after = row["run_delay_before_ns"], row["run_delay_after_ns"]
     if _UNKNOWN in (before, after):
         return None
-    life_ns = (stopped_ns if _stopped(row) else row["ended_ns"]) - start_ns
     return int(max(0, min(after - before, life_ns - own_ns)))

@@ -19,6 +19,7 @@ from virtsim.results.run import (
     VcpuRecord,
     Wakeup,
 )
+from virtsim.results.sums import sum_times
 from virtsim.scenario.scenario import Scenario
 from virtsim.scheduling.group import Group
 from virtsim.scheduling.program import Code
@@ -79,13 +80,14 @@ class Recorder:
         if self._timeline:
             self._close_throttles(heart.now_ns)
         latencies, requests = self._latencies()
+        tasks = [self._task(guest, process, task) for guest, process, task in self.builder.tasks]
         return Run(
             world="model",
             scenario=self.scenario,
             seed=seed,
             duration_ns=heart.now_ns,
-            tasks=[self._task(guest, process, task) for guest, process, task in self.builder.tasks],
-            guests=self._guests(),
+            tasks=tasks,
+            guests=sum_times(self.scenario, tasks, self._guests()),
             latencies=latencies,
             requests=requests,
             slices=sorted(self._slices, key=lambda piece: (piece.start_ns, piece.cpu)),
@@ -97,7 +99,7 @@ class Recorder:
 
     def _task(self, guest: str, process: str, task: Task) -> TaskRecord:
         ended = task.state == ENDED
-        waiting_ns = self.builder.heart.now_ns - task.since_ns if task.waiting else 0
+        run_ns, wait_ns, throttled_ns, sleep_ns = task.times_ns(self.builder.heart.now_ns)
         return TaskRecord(
             guest=guest,
             task=process,
@@ -105,7 +107,11 @@ class Recorder:
             end_ns=task.end_ns if ended else None,
             outcome="finished" if ended else "stopped",
             cpu_time_ns=task.cpu_time_ns + task.children_ns,
-            run_delay_ns=task.run_delay_ns + waiting_ns,
+            run_delay_ns=wait_ns + throttled_ns,
+            run_time_ns=run_ns,
+            wait_time_ns=wait_ns,
+            throttled_time_ns=throttled_ns,
+            sleep_time_ns=sleep_ns,
             voluntary_switches=task.voluntary,
             involuntary_switches=task.involuntary,
             migrations=task.migrations,

@@ -31,6 +31,11 @@ class TaskRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
     outcome: Literal["finished", "stopped", "killed", "oom"] = "stopped"
     cpu_time_ns: int
     run_delay_ns: int | None = None
+    #: On a CPU, waiting for one, held back by a quota, and asleep or blocked: together the task's life.
+    run_time_ns: int | None = None
+    wait_time_ns: int | None = None
+    throttled_time_ns: int | None = None
+    sleep_time_ns: int | None = None
     voluntary_switches: int = 0
     involuntary_switches: int = 0
     minor_faults: int | None = None
@@ -72,6 +77,10 @@ class GuestRecord(msgspec.Struct, kw_only=True, omit_defaults=True):
     burst_time_ns: int | None = None
     memory_peak_bytes: int | None = None
     oom_kills: int | None = None
+    #: Sums over its tasks, those of the groups in it included; absent where one of them has none.
+    run_time_ns: int | None = None
+    wait_time_ns: int | None = None
+    sleep_time_ns: int | None = None
     #: Of virtual machines whose CPUs are scheduled: see :class:`VcpuRecord`; sums over vCPUs.
     steal_time_ns: int | None = None
     overhead_time_ns: int | None = None
@@ -223,6 +232,9 @@ class Run(msgspec.Struct, kw_only=True):
                 "burst_time",
                 "memory_peak",
                 "oom_kills",
+                "run_time",
+                "wait_time",
+                "sleep_time",
                 "steal_time",
                 "overhead_time",
                 "halts",

@@ -39,7 +39,22 @@ METRICS: dict[str, Column] = {
     "completion_time": Column(
         "ns", "task", "From the run's start to the task's end; absent for a task that was stopped."
     ),
-    "run_delay": Column("ns", "task", "Time runnable but waiting for a CPU."),
+    "run_delay": Column(
+        "ns", "task", "Time runnable but waiting for a CPU, time throttled included, as the kernel counts."
+    ),
+    "run_time": Column("ns", "task, guest", "Time on a CPU, children not included (guest: sum over its tasks)."),
+    "wait_time": Column(
+        "ns",
+        "task, guest",
+        "Time runnable but waiting for a CPU, without time throttled; on a kernel absent where a quota may have held "
+        "the task back, since it tells `run_delay` only (guest: sum over its tasks).",
+    ),
+    "sleep_time": Column(
+        "ns",
+        "task, guest",
+        "Time not runnable: asleep, or blocked for a lock, a message, a child or a device; on a kernel what is left of "
+        "its life, time stolen by its hypervisor included (guest: sum over its tasks).",
+    ),
     "voluntary_switches": Column("1", "task", "Context switches because the task blocked."),
     "involuntary_switches": Column("1", "task", "Context switches because another task was preferred."),
     "minor_faults": Column("1", "task", "Page faults served without I/O."),
@@ -70,7 +85,12 @@ METRICS: dict[str, Column] = {
     "device_ways_busy": Column("1", "device", "Mean number of requests that it worked on (disks)."),
     "periods": Column("1", "guest", "Bandwidth periods that passed while the group had work."),
     "throttled_periods": Column("1", "guest", "Bandwidth periods in which the group was throttled."),
-    "throttled_time": Column("ns", "guest", "Time throttled, summed over CPUs."),
+    "throttled_time": Column(
+        "ns",
+        "guest, task",
+        "Guest: time throttled, summed over CPUs. Task: time held back by a quota (model only, or "
+        "0 where no group around it has one).",
+    ),
     "bursts": Column("1", "guest", "Periods in which saved quota was used."),
     "burst_time": Column("ns", "guest", "CPU time used beyond the quota, out of saved quota."),
     "memory_peak": Column("B", "guest", "Largest memory charged to the group."),

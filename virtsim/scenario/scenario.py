@@ -90,6 +90,23 @@ class Scenario(Spec, frozen=True, kw_only=True):
             cpus, name = parents[name].cpus, parents[name].parent
         return cpus if cpus is not None else self.cpus
 
+    def groups_around(self, guest: str) -> list[str]:
+        """Names of the groups that a guest is in, innermost first; none for what is no guest of the scenario."""
+        parents = {group.name: group.parent for group in self.groups}
+        name = next((one.group for one in self.guests if one.name == guest), None)
+        around = []
+        while name is not None:
+            around.append(name)
+            name = parents[name]
+        return around
+
+    def has_quota(self, guest: Guest) -> bool:
+        """Whether the guest or a group around it has a quota."""
+        around = set(self.groups_around(guest.name))
+        return guest.cpu_max is not None or any(
+            group.cpu_max is not None for group in self.groups if group.name in around
+        )
+
     def checked(self) -> Scenario:
         """The same scenario after the strict check of every field, as if it had been read from a file."""
         return from_builtins(self.to_builtins(), Scenario, self.name)

@@ -300,8 +300,9 @@ class Dispatcher(Classes):
         if task.state != BLOCKED:
             return 0
         task.version += 1
+        task.sleep_ns += self.now_ns - task.entered_ns
         task.state = RUNNABLE
-        task.since_ns = self.now_ns
+        task.since_ns = task.entered_ns = self.now_ns
         if task.policy is not None:
             self._wake_by_policy(task, waker_cpu)
         elif not task.delayed:

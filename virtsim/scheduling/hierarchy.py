@@ -147,8 +147,9 @@ class Hierarchy:
         """The task no longer runs; its entities up to those on ``common`` wait again where they are still queued."""
         task.last_ran_ns = self.now_ns
         if task.state == RUNNING:
+            task.run_ns += self.now_ns - task.entered_ns
             task.state = RUNNABLE
-            task.since_ns = self.now_ns
+            task.since_ns = task.entered_ns = self.now_ns
             task.involuntary += 1
         entity: Entity | None = task if task.policy is None else None
         while entity is not None:
@@ -167,6 +168,7 @@ class Hierarchy:
         """
         task.state = RUNNING
         task.run_delay_ns += self.now_ns - task.since_ns
+        task.entered_ns = self.now_ns
         task.burst_ns += self._switch_ns
         if task.queue is not None and (task.parent is None or task.queue is common):
             task.queue.take(task)
@@ -211,6 +213,7 @@ class Hierarchy:
                     slice_ns = queue.shortest_slice_ns()
             queue.runnable += 1
             if queue.detached:
+                task.throttled_at_ns = self.now_ns
                 return
             entity = entity.parent
         if task.parent is not None:
@@ -260,6 +263,9 @@ class Hierarchy:
                         leaving = False
                     asleep = True
             if queue.detached:
+                if task.throttled_at_ns >= 0:
+                    task.throttled_ns += self.now_ns - task.throttled_at_ns
+                    task.throttled_at_ns = -1
                 return
             entity = entity.parent
         if task.parent is not None:

@@ -177,7 +177,7 @@ class Interpreter(Dispatcher):
 
     def _start(self, task: Task) -> None:
         task.start_ns = self.now_ns
-        task.since_ns = self.now_ns
+        task.since_ns = task.entered_ns = self.now_ns
         task.state = BLOCKED
         policy: Policy | None = task.policy
         chosen = self.placement.choose_for_fork(task) if policy is None else policy.place(task, task.cpu)
@@ -207,6 +207,8 @@ class Interpreter(Dispatcher):
 
     def _block(self, task: Task) -> None:
         self._account(self.cpus[task.cpu])
+        task.run_ns += self.now_ns - task.entered_ns
+        task.entered_ns = self.now_ns
         task.state = BLOCKED
         task.voluntary += 1
         if task.policy is None:
@@ -265,6 +267,7 @@ class Interpreter(Dispatcher):
 
     def _end(self, task: Task) -> None:
         self._account(self.cpus[task.cpu])
+        task.run_ns += self.now_ns - task.entered_ns
         task.state = ENDED
         task.end_ns = self.now_ns
         self.live_tasks -= 1

@@ -34,6 +34,11 @@ cdef class Task(Entity):
     cdef public long long cpu_time_ns
     cdef public long long children_ns
     cdef public long long run_delay_ns
+    cdef public long long entered_ns
+    cdef public long long throttled_at_ns
+    cdef public long long run_ns
+    cdef public long long sleep_ns
+    cdef public long long throttled_ns
     cdef public long long voluntary
     cdef public long long involuntary
     cdef public long long migrations

@@ -45,7 +45,10 @@ class Task(Entity):
     cpu_bits : int
         ``cpus`` as a bit mask.
     cpu_time_ns, run_delay_ns : int, ns
-        Used, and waited for while runnable.
+        Used, and waited for while runnable; each up to the last change.
+    run_ns, sleep_ns, throttled_ns : int, ns
+        On a CPU, what was stolen there included; not runnable; and, of ``run_delay_ns``, while a quota of its groups
+        was used up. See :meth:`times_ns` for what is under way.
     """
 
     __slots__ = (
@@ -58,6 +61,7 @@ class Task(Entity):
         "cpus",
         "done",
         "end_ns",
+        "entered_ns",
         "group",
         "involuntary",
         "last_ran_ns",
@@ -71,12 +75,16 @@ class Task(Entity):
         "program",
         "recent_cpu",
         "run_delay_ns",
+        "run_ns",
         "since_ns",
         "slack_ns",
+        "sleep_ns",
         "slots",
         "start_ns",
         "state",
         "tallies",
+        "throttled_at_ns",
+        "throttled_ns",
         "version",
         "voluntary",
     )
@@ -123,6 +131,12 @@ class Task(Entity):
         self.cpu_time_ns = 0
         self.children_ns = 0
         self.run_delay_ns = 0
+        #: In its present state since; throttled since, or -1.
+        self.entered_ns = 0
+        self.throttled_at_ns = -1
+        self.run_ns = 0
+        self.sleep_ns = 0
+        self.throttled_ns = 0
         self.voluntary = 0
         self.involuntary = 0
         self.migrations = 0
@@ -149,7 +163,11 @@ class Task(Entity):
         """What its program has recorded, by number."""
         return {number: tally.histogram() for number, tally in self.tallies.items()}
 
-    @property
-    def waiting(self) -> bool:
-        """Whether it is runnable but does not run."""
-        return self.state == RUNNABLE
+    def times_ns(self, now_ns: int) -> tuple[int, int, int, int]:
+        """How long it ran, waited, was throttled and slept up to now, ns: together its life."""
+        since_ns = now_ns - self.entered_ns
+        run_ns = self.run_ns + (since_ns if self.state == RUNNING else 0)
+        delay_ns = self.run_delay_ns + (since_ns if self.state == RUNNABLE else 0)
+        throttled_ns = self.throttled_ns + (now_ns - self.throttled_at_ns if self.throttled_at_ns >= 0 else 0)
+        sleep_ns = self.sleep_ns + (since_ns if self.state == BLOCKED else 0)
+        return run_ns, delay_ns - throttled_ns, throttled_ns, sleep_ns

@@ -5,7 +5,7 @@ from virtsim.scheduling.fair cimport Entity, FairQueue
 from virtsim.scheduling.hierarchy cimport Hierarchy
 from virtsim.scheduling.task cimport Task
 
-cdef long long STOPPED
+cdef long long STOPPED, RUNNABLE, RUNNING
 
 
 cdef class Throttling(Hierarchy):
@@ -31,6 +31,14 @@ cdef class Throttling(Hierarchy):
     cdef int _detach_group(self, FairQueue queue) except -1
     @cython.locals(entity=Entity, above=FairQueue)
     cdef object _attach_group(self, FairQueue queue)
+    @cython.locals(entity=Entity)
+    cdef object _count_throttled(self, FairQueue queue, bint begins)
+    @cython.locals(task=Task)
+    cdef object _count_entity(self, Entity entity, bint begins)
+
+
+@cython.locals(entity=Entity, above=FairQueue)
+cdef bint _is_cut_off(FairQueue queue)
 
 
 @cython.locals(queue=FairQueue)

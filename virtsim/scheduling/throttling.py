@@ -19,7 +19,7 @@ from virtsim.scheduling.fair import Entity, FairQueue
 from virtsim.scheduling.group import Group
 from virtsim.scheduling.hierarchy import Hierarchy
 from virtsim.scheduling.settings import Kernel, SchedulingCosts
-from virtsim.scheduling.task import Task
+from virtsim.scheduling.task import RUNNABLE, RUNNING, Task
 
 #: A throttled queue's clock while no task of it is parked: a negative time.
 STOPPED = -1
@@ -138,6 +138,7 @@ class Throttling(Hierarchy):
         assert queue is not None
         self._dequeue(task, True, False)
         queue.cpu.parked.append(task)
+        task.throttled_at_ns = self.now_ns
         while queue is not None:
             if queue.throttled and queue.throttled_at_ns == STOPPED:
                 queue.throttled_at_ns = self.now_ns
@@ -151,6 +152,8 @@ class Throttling(Hierarchy):
             (staying if _stays_parked(task) else going).append(task)
         cpu.parked = staying
         for task in reversed(going):
+            task.throttled_ns += self.now_ns - task.throttled_at_ns
+            task.throttled_at_ns = -1
             self._enqueue(task)
 
     # -- groups as a whole ------------------------------------------------------------------------------------
@@ -158,6 +161,7 @@ class Throttling(Hierarchy):
     def _detach_group(self, queue: FairQueue) -> None:
         """A group's entity leaves the parent's queue, with all that is below it."""
         queue.detached = True
+        self._count_throttled(queue, True)
         entity = queue.entity
         # Its last task may have left just now, and the group with it.
         leaving = entity is not None and entity.on_queue
@@ -176,6 +180,8 @@ class Throttling(Hierarchy):
         queue.detached = False
         if queue.queued == 0:
             return
+        if not _is_cut_off(queue):
+            self._count_throttled(queue, False)
         if queue.cpu.current is not None and not queue.cpu.tick_armed:
             self._catch_up(queue.cpu)
         entity = queue.entity
@@ -198,6 +204,40 @@ class Throttling(Hierarchy):
                 slice_ns = above.shortest_slice_ns()
             above.runnable += queue.runnable
             entity = None if above.detached else above.entity
+
+    def _count_throttled(self, queue: FairQueue, begins: bool) -> None:
+        """Runnable tasks on a queue and below it begin, or cease, to be throttled; those below others that are stay so.
+
+        Delayed ones are asleep.
+        """
+        for entity in queue.waiting():
+            self._count_entity(entity, begins)
+        if queue.current is not None:
+            self._count_entity(queue.current, begins)
+
+    def _count_entity(self, entity: Entity, begins: bool) -> None:
+        if entity.owned is not None:
+            if not entity.owned.detached:
+                self._count_throttled(entity.owned, begins)
+            return
+        task: Task = entity  # type: ignore[assignment] # what owns no queue is a task
+        if begins and task.throttled_at_ns < 0 and task.state in (RUNNABLE, RUNNING):
+            task.throttled_at_ns = self.now_ns
+        elif not begins and task.throttled_at_ns >= 0:
+            task.throttled_ns += self.now_ns - task.throttled_at_ns
+            task.throttled_at_ns = -1
+
+
+def _is_cut_off(queue: FairQueue) -> bool:
+    """Whether a group around has left its parent's queue."""
+    entity = queue.entity
+    while entity is not None:
+        above = entity.queue
+        assert above is not None
+        if above.detached:
+            return True
+        entity = above.entity
+    return False
 
 
 def _stays_parked(task: Task) -> bool:

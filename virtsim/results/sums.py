@@ -1,0 +1,26 @@
+"""What guests and groups get from their tasks' records: the same sums in both worlds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from virtsim.results.run import GuestRecord, TaskRecord
+from virtsim.scenario.scenario import Scenario
+
+_TIMES = ("run_time_ns", "wait_time_ns", "sleep_time_ns")
+
+
+def sum_times(scenario: Scenario, tasks: Iterable[TaskRecord], records: Sequence[GuestRecord]) -> list[GuestRecord]:
+    """The records of guests and groups with the times of all tasks in them; None where a task has none.
+
+    Throttled time is left as the kernel counts it: by CPU, not by task.
+    """
+    members: dict[str, list[TaskRecord]] = {record.guest: [] for record in records}
+    for task in tasks:
+        for name in (task.guest, *scenario.groups_around(task.guest)):
+            members.setdefault(name, []).append(task)
+    for record in records:
+        for field in _TIMES:
+            times = [getattr(task, field) for task in members[record.guest]]
+            setattr(record, field, None if None in times else sum(times))
+    return list(records)
