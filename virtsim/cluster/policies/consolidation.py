@@ -17,6 +17,9 @@ from virtsim.cluster.policies.targets import Targets
 from virtsim.core.errors import SpecError
 from virtsim.core.registry import Registry
 
+#: The law that a policy led by trends does not keep.
+UNREST = "steady-load-comes-to-rest"
+
 
 class Consolidation(Protocol):
     """What a consolidation policy is."""
@@ -44,7 +47,9 @@ class DynamicConsolidation:
 
     A host takes a guest only if it would not be overloaded with it. A host is emptied only into hosts that run
     and are not emptied themselves, so that an emptied host is a host less; and only if it received nothing. With a
-    steady load the number of running hosts can only fall, so the policy comes to rest.
+    steady load and a detector that looks at loads, not trends, the number of running hosts can only fall, so the
+    policy comes to rest. A detector that extrapolates takes the step that its own moves make for a trend, relieves the
+    host that was just filled, and may go on like this for ever.
 
     Parameters
     ----------
@@ -79,6 +84,8 @@ class DynamicConsolidation:
         self.selection = selection if selection is not None else MinimumMigrationTime()
         self.underload = underload
         self.patience = patience
+        #: Laws of :mod:`virtsim.testing` that it is known not to keep.
+        self.breaks = frozenset({UNREST}) if getattr(self.overload, "extrapolates", False) else frozenset[str]()
 
     def decide(self, situation: Situation, random: np.random.Generator) -> list[Move]:
         """See :class:`Consolidation`."""

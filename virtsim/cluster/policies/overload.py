@@ -119,6 +119,8 @@ class _Regression:
     """Base: the line through the latest samples, carried forward to the time a migration takes."""
 
     samples: ClassVar[int] = 10
+    #: A step in the load looks like a trend.
+    extrapolates: ClassVar[bool] = True
 
     def __init__(self, safety: float = 1.2, fallback: float = 0.7, ahead: float = 1.0) -> None:
         self.safety = _checked(safety, "safety", 100.0)
