@@ -7,7 +7,7 @@ PYTEST := $(BIN)/python -m pytest -q
 # The heart's sources: it is compiled anew when they change.
 HEART := $(wildcard virtsim/core/*.p* virtsim/scheduling/*.p* virtsim/scheduling/policies/*.p*)
 
-.PHONY: demo test test-all check bench docs golden clean
+.PHONY: demo test test-all test-nightly check bench docs golden clean
 .DEFAULT_GOAL := test
 
 demo: $(VENV)/.all
@@ -21,6 +21,10 @@ test: $(VENV)/.dev
 test-all: $(VENV)/.dev
 	$(PYTEST) -n 2 --dist loadfile -m "not needs"
 	$(PYTEST) -m "needs"
+
+# 2,000 examples of every law of policies, other ones each night.
+test-nightly: $(VENV)/.dev
+	HYPOTHESIS_PROFILE=nightly $(PYTEST) -n 2 tests/testing
 
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check .

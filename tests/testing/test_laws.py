@@ -24,15 +24,9 @@ from virtsim.testing import (
 load_placement("exact")
 
 
-def few(examples: int) -> int | None:
-    """So many where a check is slow, but what the nightly profile says at night."""
-    return examples if settings.default.max_examples <= 100 else None
-
-
 @pytest.mark.parametrize("name", list(PLACEMENTS))
 def test_placement(name: str) -> None:
-    # The exact policy asks a solver now and then.
-    check_placement(lambda: load_placement(name), few(30) if name == "exact" else None)
+    check_placement(lambda: load_placement(name))
 
 
 @pytest.mark.parametrize("name", list(DETECTORS))
@@ -52,11 +46,11 @@ def test_consolidation(detector: str) -> None:
 
 @pytest.mark.parametrize("name", [name for name in PLACEMENTS if name not in ("exact",)])
 def test_consolidation_with_every_placement(name: str) -> None:
-    check_consolidation(lambda: DynamicConsolidation(placement=load_placement(name)), few(25))
+    check_consolidation(lambda: DynamicConsolidation(placement=load_placement(name)))
 
 
 def test_staying_keeps_all_laws() -> None:
-    check_consolidation(Stay, few(20))
+    check_consolidation(Stay)
 
 
 @pytest.mark.parametrize(
@@ -71,7 +65,6 @@ class QuietMachine(ConsolidationMachine):
 
 
 QuietMachine.TestCase.settings = settings(
-    max_examples=few(40) or settings.default.max_examples,
     stateful_step_count=25,
     deadline=None,
     suppress_health_check=list(HealthCheck),
