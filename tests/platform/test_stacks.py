@@ -416,3 +416,14 @@ def test_a_packet_takes_its_back_end_and_its_ring_both_ways(name):
 @pytest.mark.parametrize("name", ["native", "container-docker", "kvm-passthrough"])
 def test_a_packet_received_without_a_back_end_is_nobody_elses_work(name):
     assert not any(expand("packet_receive", load_stack(name)).parties.keys() - {""})
+
+
+def test_masking_interrupts_is_a_host_call_in_user_mode_linux_of_2003_only():
+    """Each service masks as often as its kernel's source says; computing and traps stay as they are."""
+    now, then = load_stack("uml"), _variant("uml", 2, masks_by_calls=1)
+    for event, calls in {"stat": 8, "open_close": 8, "signal": 18, "create": 24, "delete": 32}.items():
+        more = combine([(1.0, expand(event, then)), (-1.0, expand(event, now))])
+        spent = {name: count for name, count in more.items() if count}
+        assert spent == {"mode_switch": calls, "signal_install_service": calls}, event
+    for event in ("null", "page_fault", "compute"):
+        assert expand(event, then).totals == expand(event, now).totals

@@ -11,12 +11,16 @@ User-Mode Linux is Linux whose *machine* is such a process: page-table entries a
 changed by a host call each, and an address-space switch lets another host process run. gVisor has a
 kernel of its own (the Sentry), and a file server (the Gofer) that is asked for paths.
 
+A kernel masks interrupts while it allocates, queues and signals. Those of User-Mode Linux are signals of the host, so
+until a variable told their handlers to wait (Linux 2.6.21) each change of the mask was a host call
+(``masks_by_calls``).
+
 Computation is native: only what enters a kernel changes.
 
 References
 ----------
-J. Dike, *User Mode Linux*, Prentice Hall, 2006, chapter 9. E. G. Young et al., "The true cost of containing: a
-gVisor case study", HotCloud 2019.
+Linux 2.4 and 2.6.11, ``arch/um/kernel/signal_user.c``. J. Dike, *User Mode Linux*, Prentice Hall, 2006, chapter 9.
+E. G. Young et al., "The true cost of containing: a gVisor case study", HotCloud 2019.
 """
 
 from __future__ import annotations
@@ -25,6 +29,22 @@ from collections.abc import Iterable, Iterator
 
 from virtsim.platform.events import EVENTS
 from virtsim.platform.layers.base import LAYER_KINDS, LayerKind, Settings, Step, assumed, exact
+
+#: Host calls to change the mask in a service of Linux 2.4 (mm/slab.c, kernel/signal.c, net/core, fs/ext3, fs/jbd): four
+#: where it is saved and restored, as around each object of the slab, two where it is set and cleared.
+_MASKINGS: dict[str, float] = {
+    "file_lookup": 8,  # The path's buffer comes and goes.
+    "file_open": 8,
+    "file_create": 24,  # The path's buffer, a directory entry, an inode, a journal handle.
+    "file_delete": 32,  # The path's buffer, two journal handles; directory entry and inode go.
+    "write_page": 20,  # A page, its buffer head and journal head, a journal handle.
+    "pipe_service": 8,  # The queue of waiters and the one of runnable tasks.
+    "signal_delivery": 18,  # Sent and queued, taken from the queue, handler's mask, mask restored.
+    "fault_reflect": 22,  # Forced first, then as any signal.
+    "task_switch": 2,
+    "packet_send_service": 20,  # A buffer and its data come and go, the driver's lock.
+    "packet_receive_service": 22,  # Likewise, and the queue between driver and protocol.
+}
 
 
 class UserModeMachine(LayerKind):
@@ -40,10 +60,14 @@ class UserModeMachine(LayerKind):
         ),
         "stops_per_fault": exact(1, "1/fault", "the fault's signal stops the program once"),
         "stops_per_return": exact(0, "1/return", "the tracer sets registers while the program is stopped anyway"),
+        "masks_by_calls": exact(0, "switch", "Linux 2.6.21 and later: a variable instead of host calls"),
     }
 
     def handle(self, event: str, size: int, settings: Settings) -> Iterable[Step] | None:
         """Calls and faults stop the traced process; mappings are changed by host calls."""
+        if event in _MASKINGS and settings.on("masks_by_calls"):
+            mask = Step("signal_install", _MASKINGS[event], note="sigprocmask, a call of about that work")
+            return (Step(event), mask)
         if event == "mode_switch":
             return (Step("mode_switch"), Step("ptrace_stop", settings["stops_per_call"]))
         if event in ("exception", "page_exception"):
