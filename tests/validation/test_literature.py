@@ -189,6 +189,23 @@ def test_unknown_papers_and_mixes_list_the_known_ones():
         load_mix("lmbench/nul")
 
 
+def _times(mix, event):
+    return sum(e.times for e in load_mix(mix).events if e.event == event)
+
+
+def test_mixes_count_what_their_programs_do():
+    """lat_mmap writes a tenth of 2 GiB every 16 KiB; a transfer calls once a buffer, acknowledgements never do."""
+    assert _times("lmbench/mmap_2g", "page_fault") == 2**31 // 10 // 2**14
+    for mix, buffer in {
+        "packets/send_1500": 8192,
+        "packets/receive_1500": 8192,
+        "packets/send_1500_by_4096": 4096,
+        "packets/send_1500_waiting": 4096,
+    }.items():
+        calls = sum(_times(mix, event) for event in ("packet_send", "packet_receive", "null"))
+        assert calls == pytest.approx(1448 / buffer, abs=1e-3), mix
+
+
 def test_rank_correlation_handles_ties_and_reversal():
     assert spearman([1, 2, 3], [10, 20, 30]) == pytest.approx(1.0)
     assert spearman([1, 2, 3], [3, 2, 1]) == pytest.approx(-1.0)
