@@ -231,7 +231,8 @@ def metrics_page() -> str:
     return (
         f"# Metrics\n\n{MADE}\n"
         "What `run.metrics()` and `virtsim run` report, for each guest (`web`) or task (`web/server`). Times are in\n"
-        "nanoseconds (`ns`), `1` is a count, `B` are bytes. A world that cannot tell a metric leaves it out.\n\n"
+        "nanoseconds (`ns`), `1` is a count, `B` are bytes, `Hz` hertz. A world that cannot tell a metric leaves it\n"
+        "out.\n\n"
         f"{table(('metric', 'unit', 'of', 'meaning'), rows)}\n"
         f"The latencies {kinds} come as `_mean` and as percentiles: {percentiles}.\n\n"
         "## Margins\n\nHow far model and kernel may be apart for a verdict of PASSED: the larger of the two.\n\n"

@@ -16,7 +16,7 @@ from virtsim.scheduling.bandwidth import Bandwidth
 from virtsim.scheduling.devices import BackEnd, Port, Ring, Station
 from virtsim.scheduling.layout import Layout
 from virtsim.scheduling.program import Code, Program, Sampler
-from virtsim.scheduling.settings import Kernel, SchedulingCosts
+from virtsim.scheduling.settings import Frequencies, Kernel, SchedulingCosts
 from virtsim.scheduling.task import Task
 from virtsim.scheduling.weight import group_load, nice_load
 from virtsim.workload.draw import Draw
@@ -63,11 +63,13 @@ class Case:
     policy: str = ""
     kernel: Kernel | None = None
     layout: Layout | None = None
+    frequencies: Frequencies | None = None
 
 
 def happenings(case: Case) -> list[object]:
     """Event streams and records of a case."""
-    heart = build(case.cpus, case.plans, case.quota, COSTS if case.costs else None, case.kernel, case.layout)
+    costs = COSTS if case.costs else None
+    heart = build(case.cpus, case.plans, case.quota, costs, case.kernel, case.layout, case.frequencies)
     seen: list[object] = []
     heart.on_switch = lambda time, cpu, old, new: seen.append((time, cpu, old and old.name, new and new.name))
     heart.on_wakeup = lambda time, cpu, task: seen.append((time, cpu, task.name))
@@ -94,6 +96,9 @@ def happenings(case: Case) -> list[object]:
     seen += [_bandwidth(group.bandwidth) for group in heart.groups if group.bandwidth is not None]
     seen += [(cpu.idle_ns, cpu.stolen_ns, cpu.switches) for cpu in heart.cpus]
     seen += [_port(port) for port in heart.ports]
+    if heart.governor is not None:
+        seen += [(domain.wanted_hz, domain.changes, domain.residency_ns) for domain in heart.governor.domains]
+        seen += [task.utilisation and (task.utilisation.busy, task.utilisation.estimate) for task in heart.tasks]
     seen += [(heart.now_ns, heart.next_event_ns(), len(heart.events) < 5000)]
     return seen
 

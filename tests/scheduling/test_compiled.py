@@ -22,6 +22,7 @@ import virtsim
 import virtsim.scheduling
 from tests.scheduling.conftest import MS
 from tests.scheduling.streams import ALL_PAIRS, Case, happenings
+from tests.scheduling.test_governor import frequencies
 from tests.scheduling.test_laws import KERNELS, Plan, plans
 from tests.scheduling.test_policies import MADE
 from virtsim.core import variant
@@ -95,6 +96,15 @@ def test_both_forms_agree_over_domains(case, threads, caches, apart, interpreted
     plans = [replace(plan, cpus=plan.cpus | {number + case.cpus for number in plan.cpus}) for plan in case.plans]
     spread = replace(case, cpus=4 * case.cpus, plans=plans * 2, layout=layout)
     assert happenings(spread) == interpreted(spread)
+
+
+@compiled
+@settings(max_examples=100)
+@given(case=cases(("", "realtime", "deadline", "credit")), frequencies=frequencies(), threads=st.sampled_from([1, 2]))
+def test_both_forms_agree_under_a_governor(case, frequencies, threads, interpreted):
+    layout = Layout.regular(2 * case.cpus, threads)
+    governed = replace(case, cpus=2 * case.cpus, layout=layout, frequencies=frequencies)
+    assert happenings(governed) == interpreted(governed)
 
 
 @compiled

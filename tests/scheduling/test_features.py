@@ -45,7 +45,13 @@ def alternating(*times_us):
 
 
 def test_every_switch_came_when_the_releases_say():
-    assert default_features("cfs", (5, 4)) == {"START_DEBIT", "GENTLE_FAIR_SLEEPERS", "WAKEUP_PREEMPTION", "LAST_BUDDY"}
+    assert default_features("cfs", (5, 4)) == {
+        "START_DEBIT",
+        "GENTLE_FAIR_SLEEPERS",
+        "WAKEUP_PREEMPTION",
+        "LAST_BUDDY",
+        "UTIL_EST",
+    }
     assert default_features("cfs", (6, 1)) - default_features("cfs", (5, 4)) == {"ALT_PERIOD", "BASE_SLICE"}
     late = default_features("eevdf", (6, 12)) - default_features("eevdf", (6, 6))
     assert late == {"DELAY_DEQUEUE", "DELAY_ZERO", "PLACE_REL_DEADLINE", "PREEMPT_SHORT"}

@@ -13,7 +13,7 @@ from virtsim.scheduling.features import features
 from virtsim.scheduling.heart import Heart
 from virtsim.scheduling.layout import Layout
 from virtsim.scheduling.program import Code, Program
-from virtsim.scheduling.settings import Kernel, SchedulingCosts
+from virtsim.scheduling.settings import Frequencies, Kernel, SchedulingCosts
 from virtsim.scheduling.task import RUNNABLE
 from virtsim.scheduling.weight import group_load, nice_load, virtual
 
@@ -62,8 +62,11 @@ def build(
     costs: SchedulingCosts | None = None,
     kernel: Kernel | None = None,
     layout: Layout | None = None,
+    frequencies: Frequencies | None = None,
 ) -> Heart:
     heart = Heart(cpus, kernel, costs, tick_phase_ns=1_234_567, layout=layout)
+    if frequencies is not None:
+        heart.govern(frequencies)
     populate(heart, chosen, quota)
     return heart
 

@@ -11,6 +11,7 @@ from virtsim.machine.devices import GuestDevices, MachineDevices
 from virtsim.machine.floors import add_floors
 from virtsim.machine.vcpu_scheduling import VcpuScheduling
 from virtsim.platform.costs import Costs
+from virtsim.platform.cpufreq import CpuFreq
 from virtsim.platform.host import HostCard
 from virtsim.platform.stack import Stack, load_stack, stack_for
 from virtsim.scenario.guest import Guest, Limits
@@ -20,7 +21,7 @@ from virtsim.scheduling.features import features
 from virtsim.scheduling.group import Group
 from virtsim.scheduling.heart import Heart
 from virtsim.scheduling.layout import Layout
-from virtsim.scheduling.settings import Kernel, SchedulingCosts
+from virtsim.scheduling.settings import Frequencies, Kernel, SchedulingCosts
 from virtsim.scheduling.storey import Storey
 from virtsim.scheduling.task import Task
 from virtsim.scheduling.tower import Tower
@@ -90,6 +91,8 @@ class MachineBuilder:
             seed=streams.seed64(f"machine.{phases}", "timer latency"),
             layout=_layout(card),
         )
+        if card.cpufreq is not None:
+            self.heart.govern(_frequencies(card, card.cpufreq))
         specs = [task for guest in scenario.guests if guest.vcpus is None for task in guest.workload.tasks]
         #: The scheduling classes of each kernel.
         self.classes = {self.heart: Classes(self.heart, specs, card.kernel.numbers, self._realtime_groups())}
@@ -239,6 +242,21 @@ def _layout(card: HostCard) -> Layout:
         topology.numa_nodes,
         topology.siblings == "apart",
         tuple(tuple(row) for row in topology.numa_distances),
+    )
+
+
+def _frequencies(card: HostCard, own: CpuFreq) -> Frequencies:
+    cpus, layout = range(card.topology.cpus), _layout(card)
+    domains = {"core": layout.cores, "cpu": tuple(cpus), "cache": layout.caches, "all": (0,) * len(cpus)}
+    return Frequencies(
+        own.frequencies[0],
+        own.frequencies[-1],
+        card.frequency,
+        governor=own.governor,
+        points_hz=own.frequencies if own.points else (),
+        rate_limit_ns=own.rate_limit_ns,
+        latency_ns=own.latency_ns,
+        domains=domains[own.domain],
     )
 
 

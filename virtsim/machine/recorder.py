@@ -6,7 +6,7 @@ from typing import Any
 
 from virtsim.machine.builder import MachineBuilder
 from virtsim.machine.compiler import IO, OPERATION_NAMES, RESPONSE, WAKEUP
-from virtsim.machine.records import device_records
+from virtsim.machine.records import device_records, frequency_records
 from virtsim.results.histogram import Histogram
 from virtsim.results.run import (
     GuestRecord,
@@ -93,7 +93,7 @@ class Recorder:
             slices=sorted(self._slices, key=lambda piece: (piece.start_ns, piece.cpu)),
             wakeups=self._wakeups,
             throttles=sorted(self._throttles, key=lambda piece: (piece.start_ns, piece.cpu)),
-            devices=device_records(self.builder.devices, heart.now_ns),
+            devices=device_records(self.builder.devices, heart.now_ns) + frequency_records(heart),
             manifest=manifest,
         )
 

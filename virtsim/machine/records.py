@@ -1,10 +1,12 @@
-"""What a machine's rings and devices have counted, as records of a run."""
+"""What a machine's rings, devices and frequency domains have counted, as records of a run."""
 
 from __future__ import annotations
 
 from virtsim.machine.devices import MachineDevices
 from virtsim.results.run import DeviceRecord
 from virtsim.scheduling.devices import Ring, Station
+from virtsim.scheduling.governor import FrequencyDomain
+from virtsim.scheduling.heart import Heart
 
 
 def device_records(devices: MachineDevices, now_ns: int) -> list[DeviceRecord]:
@@ -13,6 +15,21 @@ def device_records(devices: MachineDevices, now_ns: int) -> list[DeviceRecord]:
     return records + [
         DeviceRecord(entity=station.name, values=_station(station, now_ns)) for station in devices.stations.values()
     ]
+
+
+def frequency_records(heart: Heart) -> list[DeviceRecord]:
+    """Of each frequency domain, where a governor is on."""
+    return [] if heart.governor is None else [_domain(domain, heart.now_ns) for domain in heart.governor.domains]
+
+
+def _domain(domain: FrequencyDomain, now_ns: int) -> DeviceRecord:
+    domain.count(now_ns)
+    cycles = sum(hz * time_ns for hz, time_ns in domain.residency_ns.items())
+    values: dict[str, int | float] = {
+        "mean_frequency": cycles / now_ns if now_ns else float(domain.frequency_hz),
+        "frequency_changes": domain.changes,
+    }
+    return DeviceRecord(entity=f"cpus {','.join(str(cpu.number) for cpu in domain.cpus)}", values=values)
 
 
 def _ring(ring: Ring) -> dict[str, int | float]:

@@ -15,6 +15,7 @@ from virtsim.core.data import card_names, find_card, models_folder, user_folder
 from virtsim.core.errors import SpecError
 from virtsim.core.parameter import Parameter
 from virtsim.core.spec import Duration, Frequency, Size, Spec, load_toml
+from virtsim.platform.cpufreq import CpuFreq
 from virtsim.platform.kernel import Kernel
 from virtsim.platform.primitives import PRIMITIVES
 from virtsim.workload.operations import Name
@@ -282,6 +283,8 @@ class HostCard(Spec, frozen=True, kw_only=True):
         Processor, kernel, where the numbers are from.
     frequency : str or int, Hz
         Clock of the processor: turns published cycles into ns; 0 if nobody says.
+    cpufreq : CpuFreq, optional
+        Other frequencies, and what chooses them; always ``frequency`` if absent.
     topology : Topology
         CPUs, caches, memory nodes.
     kernel : Kernel
@@ -303,6 +306,7 @@ class HostCard(Spec, frozen=True, kw_only=True):
     name: Name
     description: Text
     frequency: Frequency = Frequency(0)
+    cpufreq: CpuFreq | None = None
     topology: Topology
     kernel: Kernel
     prices: dict[str, Parameter]
@@ -312,6 +316,8 @@ class HostCard(Spec, frozen=True, kw_only=True):
     repeatability: Parameter | None = None
 
     def _check(self) -> None:
+        if self.cpufreq is not None:
+            self.cpufreq.check_against(self.frequency)
         for name, parameter in self.prices.items():
             path = f"prices.{name}"
             if name not in PRIMITIVES:

@@ -100,7 +100,7 @@ class LatencyRecord(msgspec.Struct, kw_only=True):
 
 
 class DeviceRecord(msgspec.Struct, kw_only=True):
-    """What was counted of a ring (``guest/ring``) or of a device; its metrics by name."""
+    """What was counted of a ring (``guest/ring``), a device or a frequency domain (``cpus 0,1``); metrics by name."""
 
     entity: str
     values: dict[str, int | float]
@@ -176,7 +176,7 @@ class Run(msgspec.Struct, kw_only=True):
         The records; ``slices``, ``wakeups`` and ``throttles`` are empty unless a timeline was asked for, and
         ``throttles`` also where a world cannot tell when a group was throttled.
     devices : list of DeviceRecord
-        What rings and devices counted; empty where no task uses one.
+        What rings, devices and frequency domains counted; empty where no task uses one and no governor is on.
     manifest : dict
         How it was made: versions, host card or kernel, noise, the runner's own cost.
     """

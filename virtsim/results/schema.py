@@ -11,9 +11,9 @@ class Column(NamedTuple):
     Attributes
     ----------
     unit : str
-        ``ns``, ``1`` (a count) or ``B``.
+        ``ns``, ``1`` (a count), ``B`` or ``Hz``.
     of : str
-        What it describes: ``task``, ``guest``, ``guest/ring`` or ``device``.
+        What it describes: ``task``, ``guest``, ``guest/ring``, ``device``, or ``cpus`` (``cpus 0,1``).
     meaning : str
         One sentence.
     """
@@ -83,6 +83,8 @@ METRICS: dict[str, Column] = {
     "device_bytes": Column("B", "device", "Their data."),
     "device_utilisation": Column("1", "device", "Share of the time that its bus was busy."),
     "device_ways_busy": Column("1", "device", "Mean number of requests that it worked on (disks)."),
+    "mean_frequency": Column("Hz", "cpus", "Mean frequency of a frequency domain's CPUs, idle or not."),
+    "frequency_changes": Column("1", "cpus", "Times that it changed."),
     "periods": Column("1", "guest", "Bandwidth periods that passed while the group had work."),
     "throttled_periods": Column("1", "guest", "Bandwidth periods in which the group was throttled."),
     "throttled_time": Column(

@@ -15,11 +15,11 @@ cdef class Classes(Throttling):
 
     @cython.locals(cpu=Cpu, policy=Policy)
     cdef object _admit(self, Task task, bint woken)
-    @cython.locals(policy=Policy)
+    @cython.locals(cpu=Cpu, policy=Policy)
     cdef int _withdraw(self, Task task) except -1
     @cython.locals(policy=Policy)
     cdef int _give_back(self, Task task) except -1
-    @cython.locals(policy=Policy, task=Task)
+    @cython.locals(policy=Policy, task=Task, source=Cpu)
     cdef Task _pick_by_policy(self, Cpu cpu)
     @cython.locals(mine=Policy, its=Policy)
     cdef bint _outranks(self, Task task, Task running)

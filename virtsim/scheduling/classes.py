@@ -42,14 +42,19 @@ class Classes(Throttling):
         cpu = self.cpus[task.cpu]
         if cpu.current is not None and cpu.account_ns < self.now_ns:
             self._account(cpu)
-        cpu.root.runnable += 1
         policy: Policy = task.policy
+        if self._governed:
+            self.governor.policy_task(cpu, policy, task, 1, self.now_ns)
+        cpu.root.runnable += 1
         policy.enqueue(task, woken)
 
     def _withdraw(self, task: Task) -> None:
         """The running task of a policy sleeps or ends."""
-        self.cpus[task.cpu].root.runnable -= 1
+        cpu = self.cpus[task.cpu]
         policy: Policy = task.policy
+        if self._governed:
+            self.governor.policy_task(cpu, policy, task, -1, self.now_ns)
+        cpu.root.runnable -= 1
         policy.blocked(task)
 
     def _give_back(self, task: Task) -> None:
@@ -64,7 +69,11 @@ class Classes(Throttling):
             if task is None:
                 continue
             if task.cpu != cpu.number:
-                self.cpus[task.cpu].root.runnable -= 1
+                source = self.cpus[task.cpu]
+                if self._governed:
+                    self.governor.policy_task(source, policy, task, -1, self.now_ns)
+                    self.governor.policy_task(cpu, policy, task, 1, self.now_ns)
+                source.root.runnable -= 1
                 cpu.root.runnable += 1
                 self._move(task, cpu.number)
             return task

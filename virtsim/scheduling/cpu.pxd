@@ -23,6 +23,7 @@ cdef class Cpu:
     cdef public long long idle_since_ns
     cdef public long long stolen_ns
     cdef public long long balance_due_ns
+    cdef public long long pace
     cdef public long long speed
     cdef public long long rest
     cdef public long long last_idle_ns

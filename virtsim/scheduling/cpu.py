@@ -46,8 +46,10 @@ class Cpu:
         Within which it balances, from the inside.
     balance_due_ns : int, ns
         When one of them is due next.
+    pace : int
+        Its frequency, in 1024ths of the nominal one.
     speed : int
-        Work that is done in 1024 ns, ns: less than that while another thread of the core runs.
+        Work that is done in 1024 ns, ns, at that pace: less while another thread of the core runs.
     rest : int
         Work done beyond whole ns, in 1024ths.
     idle_ns : int, ns
@@ -76,6 +78,7 @@ class Cpu:
         "last_idle_ns",
         "node",
         "number",
+        "pace",
         "parked",
         "parking",
         "quantum",
@@ -116,6 +119,7 @@ class Cpu:
         self.idle_since_ns = 0
         self.switches = 0
         self.balance_due_ns = 0
+        self.pace = FULL_SPEED
         self.speed = FULL_SPEED
         self.rest = 0
         #: The last idle time, and the decayed average of them (``avg_idle``).

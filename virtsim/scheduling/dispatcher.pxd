@@ -7,6 +7,7 @@ from virtsim.scheduling.cold cimport Cold
 from virtsim.scheduling.cpu cimport Cpu
 from virtsim.scheduling.domains cimport Domain
 from virtsim.scheduling.fair cimport Entity, FairQueue
+from virtsim.scheduling.governor cimport FrequencyDomain, Governor
 from virtsim.scheduling.group cimport Group
 from virtsim.scheduling.load cimport LoadAverage
 from virtsim.scheduling.placement cimport Placement
@@ -45,8 +46,11 @@ cdef class Dispatcher(Classes):
     cdef object _schedule(self, Cpu cpu)
     @cython.locals(common=FairQueue)
     cdef int _switch(self, Cpu cpu, Task previous, Task chosen) except -1
-    @cython.locals(sibling=Cpu, running=cython.longlong, speed=cython.longlong)
+    @cython.locals(sibling=Cpu, running=cython.longlong, share=cython.longlong, speed=cython.longlong)
     cdef int _core_changed(self, Cpu cpu) except -1
+    @cython.locals(cpu=Cpu, sibling=Cpu, governor=Governor, running=cython.longlong, pace=cython.longlong,
+                   speed=cython.longlong)
+    cdef int _set_frequency(self, FrequencyDomain domain, long long frequency_hz) except -1
     @cython.locals(task=Task)
     cdef int _change_speed(self, Cpu cpu, long long speed) except -1
     @cython.locals(policy=Policy)

@@ -11,6 +11,7 @@ from virtsim.scheduling.cold import Cold
 from virtsim.scheduling.cpu import Cpu
 from virtsim.scheduling.events import BURST_END, EXPIRE, HRTICK, PERIOD, RESCHEDULE, TICK
 from virtsim.scheduling.fair import Entity, FairQueue
+from virtsim.scheduling.governor import FrequencyDomain
 from virtsim.scheduling.group import Group
 from virtsim.scheduling.placement import Placement
 from virtsim.scheduling.policy import Policy
@@ -62,6 +63,8 @@ class Dispatcher(Classes):
             self.events.push(due, TICK, cpu, 0)
 
     def _tick_matters(self, cpu: Cpu) -> bool:
+        if self._governed:
+            return True
         task = cpu.current
         if task is not None and task.policy is not None:
             policy: Policy = task.policy
@@ -81,6 +84,8 @@ class Dispatcher(Classes):
             cpu.tick_armed = False
             return
         self._account(cpu)
+        if self._governed:
+            self.governor.ticked(cpu, self.now_ns)
         task.burst_ns += self._tick_cost_ns
         self._follow(task.queue)
         self._update_shares(task)
@@ -182,6 +187,8 @@ class Dispatcher(Classes):
 
     def _switch(self, cpu: Cpu, previous: Task | None, chosen: Task | None) -> None:
         common: FairQueue | None = None
+        if self._governed:
+            self.governor.switches(cpu, previous, chosen, self.now_ns)
         if previous is not None:
             self._follow_burst(cpu, previous)
             if chosen is not None:
@@ -221,12 +228,28 @@ class Dispatcher(Classes):
                 running += 1
         if running == 0:
             cpu.cache.idle_core = True
-        speed = self._speeds[running]
+        share = self._speeds[running]
         for sibling in cpu.siblings:
+            speed = share * sibling.pace // FULL_SPEED
             if sibling is cpu:
                 cpu.speed = speed
             elif sibling.speed != speed:
                 self._change_speed(sibling, speed)
+
+    def _set_frequency(self, domain: FrequencyDomain, frequency_hz: int) -> None:
+        """A frequency is in force on all CPUs of its domain."""
+        governor = self.governor
+        governor.set_frequency(domain, frequency_hz, self.now_ns)
+        pace = governor.settings.share(frequency_hz)
+        for cpu in domain.cpus:
+            running = 0
+            for sibling in cpu.siblings:
+                if sibling.current is not None:
+                    running += 1
+            cpu.pace = pace
+            speed = self._speeds[running if self._smt else 1] * pace // FULL_SPEED
+            if cpu.speed != speed:
+                self._change_speed(cpu, speed)
 
     def _change_speed(self, cpu: Cpu, speed: int) -> None:
         """Whatever runs on a CPU goes on at another speed."""

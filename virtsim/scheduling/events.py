@@ -11,7 +11,7 @@ from itertools import count
 from typing import Any
 
 # Kinds of events, in the order in which those of one instant are served.
-BURST_END, TIMER, PERIOD, SLACK, TICK, RESCHEDULE, START, CALL, STEAL, EXPIRE, HRTICK, DEVICE = range(12)
+BURST_END, TIMER, PERIOD, SLACK, TICK, RESCHEDULE, START, CALL, STEAL, EXPIRE, HRTICK, DEVICE, FREQUENCY = range(13)
 #: When there is no event, it is due then: later than any time.
 NO_EVENT_NS = 1 << 62
 #: Events of the kinds up to this one are void once their subject's ``version`` has moved on.

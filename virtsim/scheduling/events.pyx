@@ -14,7 +14,7 @@ cdef extern from *:
 #: Check sum of all sources of the heart, as they were when it was compiled.
 DIGEST = VIRTSIM_DIGEST
 
-BURST_END, TIMER, PERIOD, SLACK, TICK, RESCHEDULE, START, CALL, STEAL, EXPIRE, HRTICK, DEVICE = range(12)
+BURST_END, TIMER, PERIOD, SLACK, TICK, RESCHEDULE, START, CALL, STEAL, EXPIRE, HRTICK, DEVICE, FREQUENCY = range(13)
 cdef long long _LAST_VERSIONED = TIMER
 cdef Py_ssize_t _SHORTEST = 1024
 # Room for as many events as a run can have.

@@ -21,6 +21,7 @@ CFS: dict[str, Version] = {
     "GENTLE_FAIR_SLEEPERS": (2, 6),
     "WAKEUP_PREEMPTION": (2, 6),
     "LAST_BUDDY": (2, 6),
+    "UTIL_EST": (4, 17),
     "ALT_PERIOD": (5, 13),
     "BASE_SLICE": (5, 13),
 }
@@ -30,6 +31,7 @@ EEVDF: dict[str, Version] = {
     "PLACE_LAG": (6, 6),
     "PLACE_DEADLINE_INITIAL": (6, 6),
     "RUN_TO_PARITY": (6, 6),
+    "UTIL_EST": (6, 6),
     "PREEMPT_SHORT": (6, 12),
     "PLACE_REL_DEADLINE": (6, 12),
     "DELAY_DEQUEUE": (6, 12),

@@ -9,7 +9,7 @@ from virtsim.scheduling.group cimport Group
 from virtsim.scheduling.input_output cimport InputOutput
 from virtsim.scheduling.task cimport Task
 
-cdef long long BURST_END, CALL, DEVICE, EXPIRE, HRTICK, PERIOD, RESCHEDULE, SLACK, START, STEAL, TICK, TIMER, BLOCKED
+cdef long long BURST_END, CALL, DEVICE, EXPIRE, FREQUENCY, HRTICK, PERIOD, RESCHEDULE, SLACK, START, STEAL, TICK, TIMER, BLOCKED
 
 
 cdef class Heart(InputOutput):
@@ -17,6 +17,8 @@ cdef class Heart(InputOutput):
     cdef public Group root
     cdef SplitMix64 _steal_rng
 
+    @cython.locals(cpu=Cpu)
+    cpdef object govern(self, object frequencies)
     cdef FairQueue _make_queue(self, Cpu cpu, Group group)
 
     @cython.locals(events=EventQueue, cpu=Cpu)

@@ -28,6 +28,7 @@ from virtsim.scheduling.events import (
     CALL,
     DEVICE,
     EXPIRE,
+    FREQUENCY,
     HRTICK,
     PERIOD,
     RESCHEDULE,
@@ -38,13 +39,14 @@ from virtsim.scheduling.events import (
     TIMER,
 )  # fmt: skip
 from virtsim.scheduling.fair import Entity, FairQueue
+from virtsim.scheduling.governor import Governor
 from virtsim.scheduling.group import Group
 from virtsim.scheduling.input_output import InputOutput
 from virtsim.scheduling.layout import REMOTE, Layout
 from virtsim.scheduling.load import LoadAverage
 from virtsim.scheduling.program import Code
 from virtsim.scheduling.request import RequestQueue
-from virtsim.scheduling.settings import Kernel, SchedulingCosts
+from virtsim.scheduling.settings import Frequencies, Kernel, SchedulingCosts
 from virtsim.scheduling.states import FULL_SPEED
 from virtsim.scheduling.task import BLOCKED, Task
 
@@ -94,6 +96,14 @@ class Heart(InputOutput):
             for cpu in self.cpus:
                 self.events.push(round(STEAL_EVERY_NS * self._exponential()), STEAL, cpu, 0)
         self.root = self.add_group("", None, 0, frozenset(range(cpus)))
+
+    def govern(self, frequencies: Frequencies) -> None:
+        """Let a governor set the CPUs' frequencies, before anything runs; they stay nominal where none does."""
+        self.governor = Governor(frequencies, self.cpus, self.kernel, self.events)
+        self._governed = self.governor.decides
+        for domain in self.governor.domains:
+            for cpu in domain.cpus:
+                cpu.pace = cpu.speed = frequencies.share(domain.frequency_hz)
 
     def add_group(
         self, name: str, parent: Group | None, load: int, cpus: frozenset[int], bandwidth: Bandwidth | None = None
@@ -237,6 +247,8 @@ class Heart(InputOutput):
                 self._schedule(cpu)
         elif kind == HRTICK:
             self._precise_tick(subject)
+        elif kind == FREQUENCY:
+            self._set_frequency(subject, version)
         else:
             subject()
 

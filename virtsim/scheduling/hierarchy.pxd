@@ -6,6 +6,7 @@ from virtsim.scheduling.bandwidth cimport Bandwidth
 from virtsim.scheduling.cpu cimport Cpu
 from virtsim.scheduling.events cimport EventQueue
 from virtsim.scheduling.fair cimport Entity, FairQueue
+from virtsim.scheduling.governor cimport Governor
 from virtsim.scheduling.group cimport Group
 from virtsim.scheduling.task cimport Task
 
@@ -17,7 +18,8 @@ cdef class Hierarchy:
     cdef public object kernel
     cdef public object costs
     cdef readonly long long tick_ns
-    cdef bint _delays, _limited
+    cdef bint _delays, _limited, _governed
+    cdef public Governor governor
     cdef long long _switch_ns, _tick_cost_ns, _wake_ns, _wake_remote_ns, _idle_exit_ns, _preempt_remote_ns
     cdef long long _migration_ns, _migration_cache_ns
     cdef public long long tick_phase_ns

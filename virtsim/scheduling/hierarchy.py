@@ -10,6 +10,7 @@ from virtsim.scheduling.bandwidth import SLACK_DELAY_NS
 from virtsim.scheduling.cpu import Cpu
 from virtsim.scheduling.events import PERIOD, SLACK, EventQueue
 from virtsim.scheduling.fair import Entity, FairQueue
+from virtsim.scheduling.governor import Governor
 from virtsim.scheduling.group import Group
 from virtsim.scheduling.settings import Kernel, SchedulingCosts
 from virtsim.scheduling.task import RUNNABLE, RUNNING, Task
@@ -54,6 +55,9 @@ class Hierarchy:
         self.spread = False
         #: Whether any group has a quota.
         self._limited = False
+        #: What chooses the CPUs' frequencies, and whether there is any choice.
+        self.governor: Governor = None  # type: ignore[assignment] # set by the heart, where there is one
+        self._governed = False
         self.events = EventQueue()
 
     def _account(self, cpu: Cpu) -> None:
@@ -186,6 +190,8 @@ class Hierarchy:
         cpu = self.cpus[task.cpu]
         home = task.group.queues[task.cpu]
         task.queue, task.parent = home, home.entity
+        if self._governed:
+            self.governor.comes(cpu, task, self.now_ns)
         self._rejoin(task)
         if cpu.current is not None and not cpu.tick_armed:
             self._catch_up(cpu)
@@ -242,6 +248,8 @@ class Hierarchy:
 
         One that goes to sleep while it owes service stays on its queue, delayed, until it is eligible, if it may.
         """
+        if self._governed:
+            self.governor.goes(self.cpus[task.cpu], task, asleep, self.now_ns)
         if task.parent is not None:
             self._follow(task.queue)
         if task.load_average is not None:

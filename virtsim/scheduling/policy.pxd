@@ -8,6 +8,7 @@ cdef class Policy:
     cdef public object heart
     cdef public long long rank
     cdef public bint ticks
+    cdef public bint urgent
 
     cpdef void attach(self)
     cpdef void enqueue(self, Task task, bint woken)
@@ -17,5 +18,6 @@ cdef class Policy:
     cpdef bint preempts(self, Task woken, Task running)
     cpdef bint tick(self, Task task)
     cpdef void next_job(self, Task task, long long release_ns)
+    cpdef long long reserved(self, Task task)
     cpdef long long quantum_ns(self, Task task)
     cpdef long long place(self, Task task, long long waker_cpu)

@@ -35,12 +35,15 @@ class Policy:
         Among the heart's policies; lower ranks run first, the fair class comes last.
     ticks : bool
         Whether :meth:`tick` is to be called.
+    urgent : bool
+        Whether a CPU goes at its highest frequency while a task of it waits or runs there, under a governor.
     """
 
     def __init__(self) -> None:
         self.heart: Heart = None  # type: ignore[assignment] # set when it is added
         self.rank = 0
         self.ticks = False
+        self.urgent = False
 
     def attach(self) -> None:
         """The heart is there now; the place for timers and for a record per CPU."""
@@ -69,6 +72,10 @@ class Policy:
 
     def next_job(self, task: Task, release_ns: int) -> None:
         """A periodic ``task`` is done with a job; its next is released at ``release_ns``, which may have passed."""
+
+    def reserved(self, task: Task) -> int:
+        """Part of a CPU that is promised to ``task``, 1024ths: a governor has that much ready for it."""
+        return 0
 
     def quantum_ns(self, task: Task) -> int:
         """How long ``task``, which runs from now on, may do so until the CPU decides anew; 0 for ever."""

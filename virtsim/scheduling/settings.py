@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from virtsim.core.errors import ModelError
 from virtsim.scheduling.features import default_features
 
 
@@ -100,6 +101,60 @@ class Hypervisor:
     fair_spinlocks: bool = True
     pause_window_ns: int = 1_600
     spin_threshold_ns: int = 50_000
+
+
+#: What chooses frequencies: by load, always the highest, always the lowest.
+GOVERNORS = ("schedutil", "performance", "powersave")
+
+
+@dataclass(frozen=True)
+class Frequencies:
+    """At which frequencies CPUs run, and what chooses them.
+
+    Parameters
+    ----------
+    minimum_hz, maximum_hz, nominal_hz : int
+        Lowest and highest, and the one at which work takes as long as it says.
+    governor : str
+        One of :data:`GOVERNORS`.
+    points_hz : tuple of int
+        The frequencies that there are, ascending, from the lowest to the highest; any between them if empty.
+    rate_limit_ns : int
+        Least time from one change that is asked for to the next.
+    latency_ns : int
+        Until a change is there; the old frequency holds till then.
+    domains : tuple of int
+        Number of each CPU's frequency domain; that of its core if empty.
+    """
+
+    minimum_hz: int
+    maximum_hz: int
+    nominal_hz: int
+    governor: str = "schedutil"
+    points_hz: tuple[int, ...] = ()
+    rate_limit_ns: int = 1_000_000
+    latency_ns: int = 0
+    domains: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        points = self.points_hz
+        if self.governor not in GOVERNORS:
+            raise ModelError(f"no governor is called {self.governor!r}; known: {', '.join(GOVERNORS)}")
+        if not 0 < self.minimum_hz <= self.maximum_hz or self.nominal_hz <= 0:
+            raise ModelError("frequencies are above 0, and the highest is not below the lowest")
+        if points and (list(points) != sorted(set(points)) or (points[0], points[-1]) != self.limits_hz):
+            raise ModelError("operating points ascend from the lowest frequency to the highest")
+        if not 1 << 6 <= self.share(self.minimum_hz) <= self.share(self.maximum_hz) <= 1 << 14:
+            raise ModelError("frequencies are between a 16th of the nominal one and 16 times that")
+
+    @property
+    def limits_hz(self) -> tuple[int, int]:
+        """The lowest and the highest."""
+        return self.minimum_hz, self.maximum_hz
+
+    def share(self, frequency_hz: int) -> int:
+        """A frequency in 1024ths of the nominal one, to the nearest."""
+        return (frequency_hz * 1024 + self.nominal_hz // 2) // self.nominal_hz
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from virtsim.scheduling.fair cimport Entity, FairQueue
 from virtsim.scheduling.group cimport Group
 from virtsim.scheduling.load cimport LoadAverage
 from virtsim.scheduling.program cimport Program
+from virtsim.scheduling.utilisation cimport Utilisation
 from virtsim.scheduling.words cimport Words
 
 
@@ -28,6 +29,7 @@ cdef class Task(Entity):
     cdef public long long version
     cdef public long long last_ran_ns
     cdef public LoadAverage load_average
+    cdef public Utilisation utilisation
     cdef public Task parent_task
     cdef public long long start_ns
     cdef public long long end_ns

@@ -9,6 +9,7 @@ from virtsim.scheduling.fair import Entity
 from virtsim.scheduling.load import LoadAverage
 from virtsim.scheduling.program import Program
 from virtsim.scheduling.tally import Tally
+from virtsim.scheduling.utilisation import Utilisation
 from virtsim.scheduling.words import Words
 
 if TYPE_CHECKING:
@@ -85,6 +86,7 @@ class Task(Entity):
         "tallies",
         "throttled_at_ns",
         "throttled_ns",
+        "utilisation",
         "version",
         "voluntary",
     )
@@ -125,6 +127,8 @@ class Task(Entity):
         self.version = 0
         self.last_ran_ns = 0
         self.load_average: LoadAverage | None = None
+        #: How busy it has been, where a governor wants to know.
+        self.utilisation: Utilisation | None = None
         self.parent_task: Task | None = None
         self.start_ns = 0
         self.end_ns = -1

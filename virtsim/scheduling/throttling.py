@@ -79,6 +79,8 @@ class Throttling(Hierarchy):
             queue.throttled_at_ns = STOPPED
         else:
             queue.throttled_at_ns = self.now_ns
+            if self._governed:
+                self.governor.measure(queue.cpu, self.now_ns)
             self._detach_group(queue)
         return True
 
@@ -104,6 +106,8 @@ class Throttling(Hierarchy):
         if self._by_task:
             self._unpark(queue.cpu)
         else:
+            if self._governed:
+                self.governor.measure(queue.cpu, self.now_ns)
             self._attach_group(queue)
 
     # -- tasks, one by one ------------------------------------------------------------------------------------

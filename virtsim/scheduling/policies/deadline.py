@@ -103,6 +103,11 @@ class Deadline(Policy):
         """Whether its runtime is used up."""
         return bool(task.policy_data.left_ns <= 0)
 
+    def reserved(self, task: Task) -> int:
+        """Its bandwidth."""
+        server: Server = task.policy_data
+        return server.runtime_ns * 1024 // server.period_ns
+
     def quantum_ns(self, task: Task) -> int:
         """The runtime, where a timer watches over it."""
         return int(task.policy_data.left_ns) if self.precise else 0

@@ -77,6 +77,7 @@ class RealTime(Policy):
         self.fair_server = fair_server
         self.groups = groups
         self.ticks = True
+        self.urgent = True
         self.waiting = Waiting()
         self.services: list[_Service] = []
         self.rations: dict[tuple[int, str], _Ration] = {}
