@@ -27,6 +27,8 @@ from virtsim.scheduling.policies.realtime import Priority, RealTime
 from virtsim.scheduling.policies.round_robin import RoundRobin
 from virtsim.scheduling.policies.stride import Stride, Tickets
 from virtsim.scheduling.policy import POLICIES
+from virtsim.scheduling.program import Code, Program
+from virtsim.scheduling.settings import Frequencies
 from virtsim.scheduling.task import RUNNABLE, Task
 
 SPAN_NS = 400 * MS
@@ -187,6 +189,71 @@ def test_round_robin_tasks_of_a_priority_take_turns_of_100_ms(switches):
     assert [(time // MS, name) for time, _, name in seen] == [(100 * i, "ab"[i % 2]) for i in range(7)]
 
 
+def test_turns_are_counted_in_ticks(switches):
+    """Begun at 1 ms, 25 ticks of 4 ms are over at 100 ms (``task_tick_rt``)."""
+    heart = Heart(1)
+    seen = switches(heart)
+    policy = heart.add_policy(RealTime())
+    for name in "ab":
+        task = add(heart, name, hog(), start=MS)
+        task.policy, task.policy_data = policy, Priority(5, round_robin=True)
+    heart.advance(350 * MS)
+    assert [(time // MS, name) for time, _, name in seen] == [(1, "a"), (100, "b"), (200, "a"), (300, "b")]
+
+
+def alternating(*times_ms):
+    return [(time, ("rt", "fair")[i % 2]) for i, time in enumerate(times_ms)]
+
+
+def test_the_fair_server_waits_for_zero_laxity_once_and_then_serves_at_the_begin_of_its_periods(switches):
+    """By hand, with ticks of 4 ms. A second after 1 ms its first period ends: with 50 ms to go fair tasks run until the
+    tick at 1004 ms, 3 ms too long. That is in the next period, whose 47 ms are over at the tick at 1052 ms. Then it has
+    49 ms from 2001 ms on, until the tick at 2052, and 48 from 3001 ms on."""
+    heart = Heart(1)
+    seen = switches(heart)
+    policy = heart.add_policy(RealTime())
+    add(heart, "fair", hog())
+    task = add(heart, "rt", hog(), start=MS)
+    task.policy, task.policy_data = policy, Priority(50)
+    heart.advance(4_000 * MS)
+    assert [(time // MS, name) for time, _, name in seen[1:]] == alternating(1, 951, 1052, 2001, 2052, 3001, 3052)
+
+
+def test_what_fair_tasks_get_anyway_is_their_servers():
+    """A real-time task of 98 % leaves 20 ms a second, and the server gives 30 more."""
+    heart = Heart(1)
+    policy = heart.add_policy(RealTime())
+    realtime(heart, "rt", job(98 * MS, 100 * MS), 50, policy).slack_ns = 0
+    fair = add(heart, "fair", hog())
+    heart.advance(1_000 * MS)
+    before = fair.cpu_time_ns
+    heart.advance(11_000 * MS)
+    assert abs(fair.cpu_time_ns - before - 500 * MS) <= 10 * 4 * MS
+
+
+def test_a_throttled_class_takes_what_was_too_much_into_its_next_period(switches):
+    """By hand, with ticks of 4 ms: more than 950 ms are used at the tick at 952 ms. 2 ms of that count in the next
+    period, in which 950 ms, not more, are used at 1948; so 4 ms in the one after that."""
+    heart = Heart(1)
+    seen = switches(heart)
+    policy = heart.add_policy(RealTime(fair_server=False))
+    realtime(heart, "rt", hog(), 50, policy)
+    add(heart, "fair", hog())
+    heart.advance(3_990 * MS)
+    assert [(time // MS, name) for time, _, name in seen] == alternating(0, 952, 1000, 1952, 2000, 2948, 3000, 3952)
+
+
+def test_periods_of_throttling_begin_with_the_first_real_time_task(switches):
+    heart = Heart(1)
+    seen = switches(heart)
+    policy = heart.add_policy(RealTime(fair_server=False))
+    add(heart, "fair", hog())
+    task = add(heart, "rt", hog(), start=500 * MS)
+    task.policy, task.policy_data = policy, Priority(50)
+    heart.advance(1_600 * MS)
+    assert [(time // MS, name) for time, _, name in seen[1:]] == alternating(500, 1452, 1500)
+
+
 @pytest.mark.parametrize("fair_server", [True, False], ids=["server since 6.12", "throttling before"])
 def test_a_fair_task_gets_a_twentieth_beside_a_real_time_hog(fair_server):
     heart = Heart(1)
@@ -235,6 +302,58 @@ def test_without_a_timer_the_tick_ends_a_runtime_and_the_overrun_is_paid_back():
     add(heart, "fair", hog())
     heart.advance(1_000 * MS)
     assert abs(limited.cpu_time_ns - 300 * MS) <= 4 * MS
+
+
+def once(first_ns: int, sleep_ns: int) -> Program:
+    """Run, sleep, and compute from then on."""
+    program = Program()
+    program.emit(Code.CPU, first_ns)
+    program.emit(Code.SLEEP, sleep_ns)
+    program.emit(Code.CPU, 100 * MS)
+    program.emit(Code.EXIT)
+    return program
+
+
+def constrained(program: Program, until_ms: int, switches) -> list[tuple[float, str | None]]:
+    """A task with 2 ms before 4 ms of each 10 ms."""
+    heart = Heart(1)
+    seen = switches(heart)
+    policy = heart.add_policy(Deadline(precise=True))
+    task = add(heart, "dl", program, slack_ns=0)
+    task.policy, task.policy_data = policy, Server(2 * MS, 4 * MS, 10 * MS)
+    heart.advance(until_ms * MS)
+    return [(time / MS, name) for time, _, name in seen]
+
+
+def test_after_its_deadline_a_constrained_task_waits_for_its_next_period(switches):
+    """It wakes at 6 ms: after its deadline at 4, before its period ends (``dl_check_constrained_dl``)."""
+    assert constrained(once(MS, 5 * MS), 15, switches) == [(0, "dl"), (1, None), (10, "dl"), (12, None)]
+
+
+def test_before_its_deadline_a_constrained_task_has_no_more_than_its_density_leaves(switches):
+    """It wakes at 3 ms with 1.5 ms of runtime: 2 ms in 4 ms allow half of the one that is left until its deadline."""
+    seen = constrained(once(MS // 2, 5 * MS // 2), 15, switches)
+    assert seen == [(0, "dl"), (0.5, None), (3, "dl"), (3.5, None), (10, "dl"), (12, None)]
+
+
+def test_an_overrun_is_paid_back_by_one_that_sleeps():
+    """3.9 of 3 ms are used when it sleeps, before the tick at 4 ms: 2.1 ms are left for the next period."""
+    heart = Heart(1)
+    policy = heart.add_policy(Deadline())
+    task = deadline_task(heart, "dl", job(3_900_000, 10 * MS), policy, 3, 10)
+    task.slack_ns = 0
+    heart.advance(25 * MS)
+    assert task.policy_data.until_ns == 30 * MS
+    assert task.policy_data.left_ns == 2_100_000 - 3_900_000
+
+
+def test_runtime_lasts_longer_at_a_lower_frequency():
+    """At half of the highest frequency 3 ms of runtime are 6 ms (``dl_scaled_delta_exec``)."""
+    heart = Heart(1)
+    heart.govern(Frequencies(10**9, 2 * 10**9, 2 * 10**9, governor="powersave"))
+    task = deadline_task(heart, "dl", hog(), heart.add_policy(Deadline()), 3, 10)
+    heart.advance(1_000 * MS)
+    assert abs(task.cpu_time_ns - 600 * MS) <= 8 * MS
 
 
 def test_more_bandwidth_than_there_is_is_refused():

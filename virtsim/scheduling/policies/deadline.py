@@ -3,7 +3,9 @@
 References
 ----------
 L. Abeni, G. Buttazzo, "Integrating Multimedia Applications in Hard Real-Time Systems", RTSS 1998.
-Linux ``kernel/sched/deadline.c``; Documentation/scheduler/sched-deadline.rst.
+L. Abeni, G. Lipari, J. Lelli, "Constant bandwidth server revisited", SIGBED Review 11(4), 2015.
+Linux ``kernel/sched/deadline.c``: ``update_dl_entity``, ``dl_check_constrained_dl``, ``update_dl_revised_wakeup``,
+``replenish_dl_entity``; Documentation/scheduler/sched-deadline.rst.
 """
 
 from __future__ import annotations
@@ -38,8 +40,13 @@ class Server:
     deadline_ns: int
     period_ns: int
     left_ns: int = 0
-    until_ns: int = 0
+    until_ns: int = -(1 << 60)
     throttled: bool = False
+
+    @property
+    def next_period_ns(self) -> int:
+        """When the period after that of the current deadline begins."""
+        return self.until_ns - self.deadline_ns + self.period_ns
 
 
 @POLICIES.register("deadline")
@@ -58,6 +65,12 @@ class Deadline(Policy):
         self.precise = precise
         self.ticks = True
         self.waiting = Waiting()
+        #: CPU time that deadline tasks have had, by CPU.
+        self.taken_ns: list[int] = []
+
+    def attach(self) -> None:
+        """Their time is counted on each CPU."""
+        self.taken_ns = [0] * len(self.heart.cpus)
 
     def admit(self, servers: list[Server]) -> None:
         """Refuse what no schedule could keep.
@@ -79,9 +92,8 @@ class Deadline(Policy):
         """By absolute deadline; a new one where the old cannot be kept within the bandwidth."""
         server: Server = task.policy_data
         now = self.heart.now_ns
-        if woken and not server.throttled and self._outdated(server, now):
-            server.until_ns = now + server.deadline_ns
-            server.left_ns = server.runtime_ns
+        if woken and not server.throttled:
+            self._renew(server, now)
         if server.left_ns <= 0 and not server.throttled:
             self._throttle(task, server, now)
         self.waiting.add(task, server.until_ns)
@@ -91,8 +103,16 @@ class Deadline(Policy):
         return self.waiting.take(cpu, lambda task: not task.policy_data.throttled)
 
     def charge(self, task: Task, delta_ns: int) -> None:
-        """Use the runtime."""
-        task.policy_data.left_ns -= delta_ns
+        """Use the runtime: less of it at a lower frequency, at which less gets done."""
+        self.taken_ns[task.cpu] += delta_ns
+        governor = self.heart.governor
+        task.policy_data.left_ns -= delta_ns if governor is None else governor.scaled_ns(task.cpu, delta_ns)
+
+    def blocked(self, task: Task) -> None:
+        """One that sleeps with its runtime used up pays an overrun back, too, when its next period begins."""
+        server: Server = task.policy_data
+        if server.left_ns <= 0 and not server.throttled:
+            self._throttle(task, server, self.heart.now_ns)
 
     def preempts(self, woken: Task, running: Task) -> bool:
         """An earlier deadline does."""
@@ -124,16 +144,26 @@ class Deadline(Policy):
         running = cpu.current
         return int(running.policy_data.until_ns) if running is not None and running.policy is self else 1 << 62
 
-    def _outdated(self, server: Server, now_ns: int) -> bool:
-        """Whether going on with the old deadline would take more than the bandwidth (the CBS wake-up rule)."""
-        if server.until_ns <= now_ns:
-            return True
-        return server.left_ns * server.deadline_ns > (server.until_ns - now_ns) * server.runtime_ns
+    def _renew(self, server: Server, now_ns: int) -> None:
+        """Give one that wakes a new deadline where going on with the old would take more than its bandwidth.
+
+        One whose deadline comes before its period's end (constrained) has no claim to another runtime before that:
+        it waits for its next period, or goes on with as much as its density leaves until the deadline that it has.
+        """
+        over = server.until_ns < now_ns
+        constrained = server.deadline_ns < server.period_ns
+        if over and constrained and now_ns < server.next_period_ns:
+            server.left_ns = min(server.left_ns, 0)
+        elif over or server.left_ns * server.deadline_ns > (server.until_ns - now_ns) * server.runtime_ns:
+            if constrained and not over:
+                server.left_ns = server.runtime_ns * (server.until_ns - now_ns) // server.deadline_ns
+            else:
+                server.until_ns = now_ns + server.deadline_ns
+                server.left_ns = server.runtime_ns
 
     def _throttle(self, task: Task, server: Server, now_ns: int) -> None:
         server.throttled = True
-        begins_ns = server.until_ns - server.deadline_ns + server.period_ns
-        self.heart.call_at(max(begins_ns, now_ns), lambda: self._replenish(task, server))
+        self.heart.call_at(max(server.next_period_ns, now_ns), lambda: self._replenish(task, server))
 
     def _replenish(self, task: Task, server: Server) -> None:
         """The next period begins; an overrun of more than a runtime takes further ones."""
@@ -142,6 +172,9 @@ class Deadline(Policy):
         while server.left_ns <= 0:
             server.until_ns += server.period_ns
             server.left_ns += server.runtime_ns
+        if server.until_ns < heart.now_ns:
+            server.until_ns = heart.now_ns + server.deadline_ns
+            server.left_ns = server.runtime_ns
         if task in list(self.waiting):
             self.waiting.remove(task)
             self.waiting.add(task, server.until_ns)

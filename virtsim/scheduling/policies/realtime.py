@@ -6,7 +6,8 @@ Otherwise, since 6.12, a server gives waiting fair tasks 50 ms in each second, a
 
 References
 ----------
-Linux ``kernel/sched/rt.c`` (``sched_rt_runtime``), ``kernel/sched/deadline.c`` (``fair_server``), sched(7).
+Linux ``kernel/sched/rt.c``: ``task_tick_rt``, ``sched_rt_runtime_exceeded``, ``do_sched_rt_period_timer`` (6.11);
+``kernel/sched/deadline.c``, 6.12 and later: ``dl_server_start`` and what it says about a server's states; sched(7).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from virtsim.scheduling.cpu import Cpu
+from virtsim.scheduling.policies.deadline import Deadline
 from virtsim.scheduling.policies.waiting import Waiting
 from virtsim.scheduling.policy import POLICIES, Policy
 from virtsim.scheduling.task import Task
@@ -21,7 +23,7 @@ from virtsim.scheduling.task import Task
 #: ``sched_rt_period_us``, and the fair class's part: what ``sched_rt_runtime_us`` leaves, or the server's runtime.
 PERIOD_NS = 1_000_000_000
 FAIR_NS = 50_000_000
-#: ``RR_TIMESLICE``.
+#: ``RR_TIMESLICE``: whole ticks of it are counted.
 SLICE_NS = 100_000_000
 
 
@@ -35,29 +37,89 @@ class Priority:
         1 to 99; higher runs first.
     round_robin : bool
         Whether it takes turns with others of its priority (SCHED_RR).
-    left_ns : int, ns
-        Of its turn; kept by the policy.
+    left_ticks : int
+        Of its turn; kept by the policy. 0 for a whole one.
     """
 
     priority: int
     round_robin: bool = False
-    left_ns: int = SLICE_NS
+    left_ticks: int = 0
 
 
-class _Service:
-    """How long real-time tasks have kept the fair class waiting on one CPU, and until when it is served."""
+class _FairServer:
+    """A reservation of 50 ms in each second for the fair class on one CPU (``fair_server``).
+
+    It waits until there is just enough time left before its deadline (zero laxity): meanwhile what fair tasks get
+    anyway counts, and a runtime that was got without it begins a new period. Once it had to step in it no longer
+    waits, but serves at the begin of each period, until fair tasks have run without it again.
+    """
 
     def __init__(self) -> None:
-        self.starved_since_ns = -1
-        self.serving_until_ns = -1
+        self.active = False
+        #: Whether it waits for zero laxity, or until it may serve again.
+        self.throttled = False
+        #: Whether it had to step in: then it does not wait for zero laxity.
+        self.stepped_in = False
+        self.left_ns = 0
+        self.deadline_ns = -1
+        #: What fair tasks had had when it was looked at last, and when it is looked at next.
+        self.seen_ns = 0
+        self.due_ns = -1
+
+    def consume(self, used_ns: int, now_ns: int, tick_ns: int) -> None:
+        """Fair tasks have run; by itself the server is stopped at the tick after its runtime is used up."""
+        self.left_ns -= used_ns
+        if self.left_ns > 0:
+            return
+        if self.throttled or self.left_ns <= -tick_ns:
+            over_ns = -self.left_ns % FAIR_NS
+            self.stepped_in = False
+            self.deadline_ns, self.left_ns = now_ns - over_ns + PERIOD_NS, FAIR_NS - over_ns
+        self.throttled = True
+
+    def start(self, now_ns: int) -> None:
+        """Fair tasks are there again: with what is left if that does not take more than its bandwidth."""
+        self.active = True
+        left_until_ns = self.deadline_ns - now_ns
+        if left_until_ns < 0 or self.left_ns * PERIOD_NS > left_until_ns * FAIR_NS:
+            self.deadline_ns, self.left_ns = now_ns + PERIOD_NS, FAIR_NS
+        self.throttled = not self.stepped_in or self.left_ns <= 0
+
+    def advance(self, now_ns: int) -> None:
+        """What its timer does: it steps in at zero laxity, or is given its next runtime."""
+        if not self.throttled or now_ns < self.timer_ns:
+            return
+        self.throttled, self.stepped_in = False, True
+        while self.left_ns <= 0:
+            self.deadline_ns += PERIOD_NS
+            self.left_ns += FAIR_NS
+        if self.deadline_ns < now_ns:
+            self.deadline_ns, self.left_ns = now_ns + PERIOD_NS, FAIR_NS
+
+    @property
+    def timer_ns(self) -> int:
+        """When it steps in, or is given its next runtime, while it waits."""
+        return self.deadline_ns if self.stepped_in else self.deadline_ns - self.left_ns
 
 
 class _Ration:
-    """What the real-time tasks of a group, or all, have used of the period on one CPU."""
+    """What the real-time tasks of a group, or all, have used on one CPU, periods' runtimes taken off.
+
+    Attributes
+    ----------
+    used_ns : int, ns
+        What is over the runtime at a period's end is taken into the next.
+    throttled : bool
+        Whether they have to wait for that.
+    periods, waits_for : int
+        Periods that are over; the one whose end is waited for, by how many were over before.
+    """
 
     def __init__(self) -> None:
         self.used_ns = 0
-        self.period_ends_ns = 0
+        self.throttled = False
+        self.periods = 0
+        self.waits_for = -1
 
 
 @POLICIES.register("realtime")
@@ -79,19 +141,32 @@ class RealTime(Policy):
         self.ticks = True
         self.urgent = True
         self.waiting = Waiting()
-        self.services: list[_Service] = []
+        self.servers: list[_FairServer] = []
         self.rations: dict[tuple[int, str], _Ration] = {}
+        #: CPU time that real-time tasks have had, by CPU, and how many are runnable.
+        self.taken_ns: list[int] = []
+        self.runnable = 0
+        #: Since when periods have been counted.
+        self.periods_from_ns = 0
+        self.slice_ticks = 1
+        self._turn_over: Task | None = None
 
     def attach(self) -> None:
         """The fair class is served on each CPU."""
-        self.services = [_Service() for _ in self.heart.cpus]
+        self.servers = [_FairServer() for _ in self.heart.cpus]
+        self.taken_ns = [0] * len(self.heart.cpus)
+        self.slice_ticks = max(SLICE_NS // self.heart.tick_ns, 1)
 
     def enqueue(self, task: Task, woken: bool) -> None:
         """Behind its equals if it wakes or its turn is over, before them if it was preempted."""
         data: Priority = task.policy_data
-        over = data.round_robin and data.left_ns <= 0
+        over = self._turn_over is task
         if over:
-            data.left_ns = SLICE_NS
+            self._turn_over = None
+        if woken:
+            if self.runnable == 0 and not self.fair_server:
+                self._begin_periods()
+            self.runnable += 1
         self.waiting.add(task, -data.priority, first=not (woken or over))
 
     def pick(self, cpu: Cpu) -> Task | None:
@@ -103,27 +178,31 @@ class RealTime(Policy):
         return self.waiting.take(cpu, lambda task: not self._is_used_up(cpu, task))
 
     def charge(self, task: Task, delta_ns: int) -> None:
-        """Turns are counted in all the time a task runs."""
-        task.policy_data.left_ns -= delta_ns
+        """It is counted on the CPU, and against the ration."""
+        self.taken_ns[task.cpu] += delta_ns
         if not self.fair_server:
             self._ration(self.heart.cpus[task.cpu], task).used_ns += delta_ns
 
     def blocked(self, task: Task) -> None:
-        """The fair class is not starved any more."""
-        self.services[task.cpu].starved_since_ns = -1
+        """One less that could run."""
+        self.runnable -= 1
 
     def preempts(self, woken: Task, running: Task) -> bool:
         """Only a higher priority does."""
         return bool(woken.policy_data.priority > running.policy_data.priority)
 
     def tick(self, task: Task) -> bool:
-        """Whether its turn is over and an equal waits, or the fair class's time has come."""
+        """Whether its turn is over and an equal waits, or the fair class's time has come.
+
+        Turns are counted in the ticks that a task meets while it runs, however long it has run before one.
+        """
         data: Priority = task.policy_data
         cpu = self.heart.cpus[task.cpu]
-        if data.round_robin and data.left_ns <= 0:
-            if self.waiting.first_key(cpu) == -data.priority:
+        if data.round_robin:
+            data.left_ticks = (data.left_ticks or self.slice_ticks) - 1
+            if data.left_ticks == 0 and self.waiting.first_key(cpu) == -data.priority:
+                self._turn_over = task
                 return True
-            data.left_ns = SLICE_NS
         return self._serves(cpu) if self.fair_server else self._is_used_up(cpu, task)
 
     def place(self, task: Task, waker_cpu: int) -> int:
@@ -142,42 +221,86 @@ class RealTime(Policy):
         return int(running.policy_data.priority) if running.policy is self else 0
 
     def _serves(self, cpu: Cpu) -> bool:
-        """Whether the fair class has been kept waiting for too long, and is served now."""
-        service = self.services[cpu.number]
+        """Whether it is the fair class's turn, which has been kept waiting for too long."""
+        server = self.servers[cpu.number]
         now = self.heart.now_ns
-        if now < service.serving_until_ns:
-            return cpu.root.queued > 0
+        had_ns = self._fair_ns(cpu)
+        used_ns, server.seen_ns = max(had_ns - server.seen_ns, 0), had_ns
+        if server.active and used_ns:
+            server.consume(used_ns, now, self.heart.tick_ns)
         if cpu.root.queued == 0:
-            service.starved_since_ns = -1
+            server.active = False
             return False
-        if service.starved_since_ns < 0 or service.starved_since_ns < service.serving_until_ns:
-            service.starved_since_ns = now
-            self._decide_again(cpu, PERIOD_NS - FAIR_NS)
-        if now - service.starved_since_ns < PERIOD_NS - FAIR_NS:
-            return False
-        service.serving_until_ns = now + FAIR_NS
-        self._decide_again(cpu, FAIR_NS)
-        return True
+        if not server.active:
+            server.start(now)
+        server.advance(now)
+        self._look_again(cpu, server, now)
+        return not server.throttled
+
+    def _fair_ns(self, cpu: Cpu) -> int:
+        """What fair tasks have had of a CPU up to now."""
+        heart = self.heart
+        idle_ns = cpu.idle_ns + (heart.now_ns - cpu.idle_since_ns if cpu.current is None else 0)
+        taken_ns = sum(policy.taken_ns[cpu.number] for policy in heart.policies if isinstance(policy, _COUNTING))
+        return heart.now_ns - idle_ns - cpu.stolen_ns - taken_ns
+
+    def _look_again(self, cpu: Cpu, server: _FairServer, now_ns: int) -> None:
+        """Have the CPU decide anew when the server's timer is due, or at the tick at which its runtime is used up."""
+        if server.throttled:
+            due_ns = server.timer_ns
+        else:
+            tick_ns = self.heart.tick_ns
+            due_ns = now_ns + server.left_ns
+            due_ns += -(due_ns - self.heart.tick_phase_ns) % tick_ns
+        if due_ns > now_ns and not now_ns < server.due_ns <= due_ns:
+            server.due_ns = due_ns
+            self._decide_again(cpu, due_ns - now_ns)
 
     def _is_used_up(self, cpu: Cpu, task: Task) -> bool:
         """Whether the task's group, or all tasks, have used their part of this period."""
         ration = self._ration(cpu, task)
-        if ration.used_ns < (PERIOD_NS - FAIR_NS) // max(self.groups, 1):
-            return False
-        self._decide_again(cpu, ration.period_ends_ns - self.heart.now_ns)
-        return True
+        if ration.used_ns > self._runtime_ns:
+            ration.throttled = True
+        if ration.throttled and ration.waits_for != ration.periods:
+            ration.waits_for = ration.periods
+            ends_ns = self.periods_from_ns + (ration.periods + 1) * PERIOD_NS
+            self._decide_again(cpu, ends_ns - self.heart.now_ns)
+        return ration.throttled
+
+    @property
+    def _runtime_ns(self) -> int:
+        return (PERIOD_NS - FAIR_NS) // max(self.groups, 1)
 
     def _ration(self, cpu: Cpu, task: Task) -> _Ration:
+        """A ration, brought up to the present period."""
         key = (cpu.number, task.group.name if self.groups else "")
         ration = self.rations.get(key)
         if ration is None:
             ration = self.rations[key] = _Ration()
-        now = self.heart.now_ns
-        if now >= ration.period_ends_ns:
-            ration.period_ends_ns = now - now % PERIOD_NS + PERIOD_NS
-            ration.used_ns = 0
+        self._renew(ration)
         return ration
+
+    def _renew(self, ration: _Ration) -> None:
+        periods = (self.heart.now_ns - self.periods_from_ns) // PERIOD_NS
+        if periods > ration.periods:
+            ration.used_ns = max(ration.used_ns - (periods - ration.periods) * self._runtime_ns, 0)
+            ration.periods = periods
+            if ration.used_ns < self._runtime_ns:
+                ration.throttled = False
+
+    def _begin_periods(self) -> None:
+        """The first real-time task for a while: unless the present period is one of earlier ones, it begins one."""
+        for ration in self.rations.values():
+            self._renew(ration)
+        if all(ration.used_ns == 0 for ration in self.rations.values()):
+            self.periods_from_ns = self.heart.now_ns
+            for ration in self.rations.values():
+                ration.periods, ration.waits_for = 0, -1
 
     def _decide_again(self, cpu: Cpu, delay_ns: int) -> None:
         heart = self.heart
         heart.call_at(heart.now_ns + delay_ns, lambda: heart.reschedule(cpu))
+
+
+#: Policies above the fair class that count what they take of each CPU.
+_COUNTING = (RealTime, Deadline)
