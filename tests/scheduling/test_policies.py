@@ -415,6 +415,39 @@ def test_edf_meets_what_rate_monotonic_misses():
 # -- Xen -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("warp_ms", "limit_ms", "expected"),
+    [
+        (0, 0, [(25, "late"), (33, "hog"), (43, "late")]),
+        (100, 0, [(22, "late")]),
+        (100, 3, [(22, "late"), (25, "hog"), (33, "late"), (43, "hog")]),
+    ],
+)
+def test_who_warps_runs_at_once_for_as_long_as_it_may(switches, warp_ms, limit_ms, expected):
+    """It comes at 22 ms, at the hog's virtual time. Without a warp it waits until the hog's allowance is over, and then
+    each gets 5 ms ahead of the other. With one of 100 ms it runs at once, and on; with a limit until 25 ms, when it is
+    3 ms ahead: the hog goes on until it is 5 ms ahead in turn, at 33 ms."""
+    heart = Heart(1)
+    seen = switches(heart)
+    policy = heart.add_policy(BorrowedVirtualTime())
+    hog_, late = add(heart, "hog", hog()), add(heart, "late", hog(), start=22 * MS)
+    hog_.policy, hog_.policy_data = policy, Borrower()
+    late.policy, late.policy_data = policy, Borrower(warp_ns=warp_ms * MS, warp_limit_ns=limit_ms * MS)
+    heart.advance(50 * MS)
+    assert [(time / MS, name) for time, _, name in seen if time] == expected
+
+
+def test_after_its_limit_one_must_not_warp_for_a_while():
+    data = Borrower(warp_ns=100 * MS, warp_limit_ns=3 * MS, unwarp_ns=50 * MS)
+    seen = []
+    for now_ms in (10, 13, 40, 62, 63):
+        data.unwarp_in_time(now_ms * MS)
+        if now_ms != 13:
+            data.warp(now_ms * MS)
+        seen.append(data.warped)
+    assert seen == [True, False, False, False, True]
+
+
 def test_credit_runs_slices_of_30_ms(switches):
     heart = Heart(1)
     seen = switches(heart)
