@@ -66,10 +66,11 @@ def growth(sizes: list[int], plot: str, record: str) -> None:
     """A day by the default rules, five guests a host, of PlanetLab traces drawn with replacement.
 
     With ``--json`` the days go into the file one by one, beside those of other sizes that are there; the plot shows all
-    that the file has then. So sizes can be run in several processes, which also tells their memory apart.
+    that the file has then. So sizes can be run in several processes, which also tells their memory apart. Digests tell
+    whether the days are still the same.
     """
     base = read_planetlab(DATA, DAY)
-    rows: list[dict[str, float]] = []
+    rows: list[dict[str, float | str]] = []
     for hosts in sizes:
         traces = base.resample(5 * hosts, np.random.Generator(np.random.PCG64(1)))
         start = time.process_time()
@@ -83,20 +84,21 @@ def growth(sizes: list[int], plot: str, record: str) -> None:
                 "migrations": result.value("migrations"),
                 "mean_active_hosts": round(result.value("mean_active_hosts"), 1),
                 "peak_mib": round(peak_mib()),
+                "digest": result.digest,
             }
         )
         if record:
             rows = merge(rows, Path(record))
         print(
             f"{hosts} hosts, {5 * hosts} guests: {cpu:.1f} s CPU, {result.value('migrations')} migrations, "
-            f"{result.value('mean_active_hosts'):.0f} hosts on, {peak_mib():.0f} MiB",
+            f"{result.value('mean_active_hosts'):.0f} hosts on, {peak_mib():.0f} MiB, digest {result.digest}",
             flush=True,
         )
     if plot and len(rows) > 1:
         draw(rows, plot)
 
 
-def merge(rows: list[dict[str, float]], record: Path) -> list[dict[str, float]]:
+def merge(rows: list[dict[str, float | str]], record: Path) -> list[dict[str, float | str]]:
     """Write days to a record, in place of those of the same size; what it has then."""
     there = json.loads(record.read_text())["days"] if record.is_file() else []
     days = {row["hosts"]: row for row in [*there, *rows]}
@@ -137,7 +139,7 @@ def peak_mib() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def draw(rows: list[dict[str, float]], plot: str) -> None:
+def draw(rows: list[dict[str, float | str]], plot: str) -> None:
     """Cost of a day and of a migration against size, with the exponents of power laws."""
     import matplotlib
 

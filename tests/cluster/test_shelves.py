@@ -1,4 +1,4 @@
-"""The search on shelves finds the host that a look at every host finds."""
+"""The search on shelves, and what is kept of earlier needs, find the host that a look at every host finds."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from virtsim.cluster.policies import placement
+from virtsim.cluster.policies import growths
 from virtsim.cluster.policies.book import Book
 from virtsim.cluster.policies.placement import OneByOne, PowerAwareBestFitDecreasing
 from virtsim.cluster.policies.tables import Guests, Hosts
@@ -49,7 +49,8 @@ def drawn_hosts(random: np.random.Generator, grid: int, words: bool, speeds: boo
 def drawn_guests(random: np.random.Generator, grid: int, words: bool, speeds: bool) -> Guests:
     n = int(random.integers(1, 60))
     size = random.integers(0, 9, n) / 8 if grid else random.random(n)
-    need = np.stack([size * random.choice([1, 10, 12280]), random.random(n) * random.choice([1, 30, 4 << 30])], axis=1)
+    memory = random.random(n) if random.random() < 0.5 else random.choice([0.1, 0.5, 1.0], n)
+    need = np.stack([size * random.choice([1, 10, 12280]), memory * random.choice([1, 30, 4 << 30])], axis=1)
     return Guests(
         [f"g{i}" for i in range(n)],
         need,
@@ -59,12 +60,15 @@ def drawn_guests(random: np.random.Generator, grid: int, words: bool, speeds: bo
 
 
 @settings(max_examples=80)
-@given(st.integers(0, 1 << 32), st.sampled_from([0, 1, 7, 30]), st.booleans(), st.booleans())
-def test_shelves_choose_what_a_look_at_all_hosts_chooses(seed: int, grid: int, words: bool, speeds: bool) -> None:
+@given(st.integers(0, 1 << 32), st.sampled_from([0, 1, 7, 30]), st.booleans(), st.booleans(), st.booleans())
+def test_they_choose_what_a_look_at_all_hosts_chooses(
+    seed: int, grid: int, words: bool, speeds: bool, shelves: bool
+) -> None:
     random = generator(seed)
     hosts = drawn_hosts(random, grid, words, speeds)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(placement, "_MANY", 0)
+        patch.setattr(growths, "_MANY", 0 if shelves else 1 << 30)
+        patch.setattr(growths, "_KEPT", 5)
         found, expected = Book(hosts), Book(hosts)
         for _ in range(3):
             guests = drawn_guests(random, grid, words, speeds)
@@ -78,7 +82,7 @@ def test_shelves_choose_what_a_look_at_all_hosts_chooses(seed: int, grid: int, w
 
 
 def test_a_book_that_is_read_again_is_a_new_book() -> None:
-    random = generator(1)
+    random = generator(4)
     hosts, guests = drawn_hosts(random, 7, True, False), drawn_guests(random, 7, True, False)
     book = Book(hosts)
     places = PowerAwareBestFitDecreasing().place_into(guests, book, random).tolist()

@@ -127,8 +127,8 @@ class Plant:
         capacity = self.hosts.capacity[hosts, CPU] - self.migration_mips[hosts]
         total = np.bincount(place, cost, minlength=len(hosts))
         given = cost.copy()
-        for h in np.flatnonzero(total > capacity * (1 + _ROUNDING)).tolist():
-            here = np.flatnonzero(place == h)
+        short = np.flatnonzero(total > capacity * (1 + _ROUNDING))
+        for h, here in zip(short.tolist(), _members(place, short)):
             kept = fleet.reserved[guests[here]] * fleet.factor[guests[here]]
             given[here] = share_cpu(cost[here], kept, float(max(capacity[h], 0.0)))
         done = given / fleet.factor[guests]
@@ -245,6 +245,15 @@ class Plant:
         """Hosts that may take guests."""
         mask: Mask = self.state != HostState.FAILED
         return mask
+
+
+def _members(place: Integers, hosts: Integers) -> list[Integers]:
+    """Entries of each of these hosts, in order; one look at all entries, however many hosts are asked for."""
+    if not hosts.size:
+        return []
+    order = np.argsort(place, kind="stable")
+    first, last = (np.searchsorted(place[order], hosts, side=side) for side in ("left", "right"))
+    return [order[a:b] for a, b in zip(first.tolist(), last.tolist())]
 
 
 def share_cpu(wanted: Floats, kept: Floats, capacity: float) -> Floats:

@@ -68,17 +68,32 @@ class Book:
 
     def fits_on(self, guests: Guests, i: int, hosts: Integers) -> Mask:
         """Which of these hosts may take guest ``i`` now."""
+        mask = self.room_on(guests, i, hosts)
+        word = guests.apart[i]
+        if word:
+            there, put = self.hosts.apart, self._apart
+            mask &= [word not in there[host] and word not in put.get(host, ()) for host in hosts.tolist()]
+        return mask
+
+    def room_on(self, guests: Guests, i: int, hosts: Integers) -> Mask:
+        """Which of these hosts have room for guest ``i`` now, whoever is there."""
         need = guests.need[i]
         mask: Mask = self._room[CPU, hosts] >= need[CPU]
         mask &= self._room[MEMORY, hosts] >= need[MEMORY]
         mask &= self.hosts.available[hosts]
         if guests.speed[i] > 0:
             mask &= self.hosts.speed[hosts] >= guests.speed[i]
-        word = guests.apart[i]
-        if word:
-            there, put = self.hosts.apart, self._apart
-            mask &= [word not in there[host] and word not in put.get(host, ()) for host in hosts.tolist()]
         return mask
+
+    def has_room(self, guests: Guests, i: int, host: int) -> bool:
+        """Whether this host has room for guest ``i`` now, whoever is there."""
+        cpu, memory = guests.need[i].tolist()
+        return bool(
+            self._room[CPU, host] >= cpu
+            and self._room[MEMORY, host] >= memory
+            and self.hosts.available[host]
+            and (guests.speed[i] <= 0 or self.hosts.speed[host] >= guests.speed[i])
+        )
 
     def likes(self, guests: Guests, i: int) -> Mask | None:
         """Hosts with guests that ``i`` wants to be with; None if it has no such wish."""
@@ -114,7 +129,8 @@ class Book:
         self._tell(host)
 
     def _tell(self, host: int) -> None:
-        self._room[:, host] = self.free[host] + self.slack[host]
+        for column in (CPU, MEMORY):
+            self._room[column, host] = self.free[host, column] + self.slack[host, column]
         self._changed[host] = None
         for follower in self._followers.values():
             follower.follow(host)

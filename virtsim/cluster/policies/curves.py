@@ -22,3 +22,10 @@ def watts_on(points: Floats, row: Integers, load: Floats) -> Floats:
     power: Floats = points.take(at)
     power += (points.take(at + 1) - power) * (tenths - low)
     return power
+
+
+def watts_of(curve: list[float], load: float) -> float:
+    """The same of one host, to the bit."""
+    tenths = min(max(load, 0.0), 1.0) * 10
+    low = min(int(tenths), 9)
+    return curve[low] + (curve[low + 1] - curve[low]) * (tenths - low)

@@ -9,7 +9,7 @@ import numpy as np
 
 from virtsim.cluster.policies.book import Book
 from virtsim.cluster.policies.curves import watts_at
-from virtsim.cluster.policies.shelves import Shelves
+from virtsim.cluster.policies.growths import Growths
 from virtsim.cluster.policies.tables import CPU, Floats, Guests, Hosts, Integers
 from virtsim.core.registry import Registry
 
@@ -30,8 +30,6 @@ PLACEMENTS: Registry[type[Placement]] = Registry("placement policy")
 
 #: Greedy placement is not monotone: with more room it may take another turn, and end worse.
 ANOMALY = "capacity-helps"
-# Hosts of a kind from which on a look at all of them takes longer than the search on shelves.
-_MANY = 4000
 
 
 class OneByOne:
@@ -203,14 +201,10 @@ class PowerAwareBestFitDecreasing(OneByOne):
     opens_last = False
 
     def choose(self, guests: Guests, i: int, book: Book, random: np.random.Generator) -> int:
-        """The same host as by the scores of all, found on the shelves where there are many."""
-        own_score = type(self).score is not PowerAwareBestFitDecreasing.score
-        if own_score or guests.together[i] or len(book.hosts) < _MANY:
+        """The same host as by the scores of all, from what is kept of earlier guests."""
+        if type(self).score is not PowerAwareBestFitDecreasing.score or guests.together[i]:
             return super().choose(guests, i, book, random)
-        shelves = book.follower(Shelves)
-        if len(book.hosts) < _MANY * shelves.kinds:
-            return super().choose(guests, i, book, random)
-        return shelves.cheapest(guests, i)
+        return book.follower(Growths).cheapest(guests, i)
 
     def order(self, guests: Guests, hosts: Hosts) -> Integers:
         """See :meth:`OneByOne.order`."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from virtsim.cluster.policies.curves import watts_on
+from virtsim.cluster.policies.curves import watts_of, watts_on
 from virtsim.cluster.policies.tables import CPU, MEMORY, Floats, Guests, Integers
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ class Shelves:
         free = float(book.free[host, CPU])
         load = 1 - free / speed
         self._load[host] = load
-        self._watts[host] = _watts_of(self._curves[kind], load) if opened else 0.0
+        self._watts[host] = watts_of(self._curves[kind], load) if opened else 0.0
         if not book.hosts.available[host]:
             new = _NOWHERE
         else:
@@ -162,13 +162,6 @@ class Shelves:
                 least[_LOW + share > 1 + 1e-6] = np.inf
                 parts.append(least - self._margin)
         return np.concatenate(parts)
-
-
-def _watts_of(curve: list[float], load: float) -> float:
-    """Like :func:`watts_on`, of one host."""
-    tenths = min(max(load, 0.0), 1.0) * 10
-    low = min(int(tenths), 9)
-    return curve[low] + (curve[low + 1] - curve[low]) * (tenths - low)
 
 
 def _kinds(hosts: Hosts) -> tuple[Integers, Integers]:

@@ -70,15 +70,12 @@ class Guests:
         printer.text(repr(self))
 
     def rows(self, rows: Sequence[int]) -> Guests:
-        """Some of them, in the given order."""
+        """Some of them, each once, in the given order; checked already, so not checked again."""
+        copy = object.__new__(Guests)
         index = list(rows)
-        return Guests(
-            [self.names[i] for i in index],
-            self.need[index],
-            [self.apart[i] for i in index],
-            [self.together[i] for i in index],
-            self.speed[index],
-        )
+        copy.__dict__.update(need=self.need[index], speed=self.speed[index])
+        copy.__dict__.update({name: [getattr(self, name)[i] for i in index] for name in ("names", "apart", "together")})
+        return copy
 
 
 @dataclass(frozen=True, repr=False)
@@ -243,10 +240,16 @@ def check_answer(answer: object, guests: Guests, hosts: Hosts, policy: str) -> I
 
 
 def _check_room(places: Integers, guests: Guests, hosts: Hosts, policy: str) -> None:
-    placed = places >= 0
-    used, index = np.unique(places[placed], return_inverse=True)
-    taken = np.zeros((len(used), 2))
-    np.add.at(taken, index, guests.need[placed])
+    sums: dict[int, list[float]] = {}
+    for host, (cpu, memory) in zip(places.tolist(), guests.need.tolist()):
+        if host >= 0:
+            there = sums.setdefault(host, [0.0, 0.0])
+            there[CPU] += cpu
+            there[MEMORY] += memory
+    if not sums:
+        return
+    used = sorted(sums)
+    taken = np.array([sums[host] for host in used])
     free = hosts.capacity[used] - hosts.used[used]
     over = (taken > free + 2 * hosts.capacity[used] * ROUNDING) & (taken > 0)
     if over.any():
@@ -254,7 +257,7 @@ def _check_room(places: Integers, guests: Guests, hosts: Hosts, policy: str) -> 
         what, unit = (("CPU", "MIPS"), ("memory", "bytes"))[column]
         raise ModelError(
             f"placement policy {policy!r} put {taken[row, column]:g} {unit} of {what} on host "
-            f"{hosts.names[int(used[row])]!r}, which has {free[row, column]:g} left"
+            f"{hosts.names[used[row]]!r}, which has {free[row, column]:g} left"
         )
 
 

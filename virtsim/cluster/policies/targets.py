@@ -11,6 +11,9 @@ from virtsim.cluster.policies.placement import OneByOne, Placement
 from virtsim.cluster.policies.plan import Plan
 from virtsim.cluster.policies.tables import Guests, Integers, Mask, check_answer
 
+# Hosts that are looked at together for one with room: most often one of the first has some.
+_PART = 512
+
 
 class Targets:
     """Hosts that may get guests in a part of a plan: a placement policy sees them, and no others.
@@ -82,7 +85,12 @@ class Targets:
         """Whether the largest guest fits on any of them at all: most hosts that cannot be emptied fail here."""
         self._follow()
         need = self._plan.situation.guests.need[guests].max(axis=0)
-        return bool(((self._free[0] >= need[0]) & (self._free[1] >= need[1]) & self._hosts.available).any())
+        for start in range(0, len(self.rows), _PART):
+            some = slice(start, start + _PART)
+            able = (self._free[0, some] >= need[0]) & (self._free[1, some] >= need[1]) & self._hosts.available[some]
+            if able.any():
+                return True
+        return False
 
     def _follow(self) -> None:
         """Bring up to date what the plan has changed."""
@@ -96,8 +104,9 @@ class Targets:
         plan, hosts = self._plan, self._hosts
         for row in rows:
             host = int(self.rows[row])
-            self._free[:, row] = hosts.capacity[row] - plan.used[host]
-            hosts.used[row] = np.maximum(plan.used[host], 0.0)
+            for column, used in enumerate(plan.used[host].tolist()):
+                self._free[column, row] = hosts.capacity[row, column] - used
+                hosts.used[row, column] = max(used, 0.0)
             occupied = plan.count[host] > 0
             hosts.available[row] = row not in self._closed and (occupied or not self._only_occupied)
             hosts.running[row] = self._on[row] or occupied
