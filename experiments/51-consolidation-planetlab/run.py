@@ -22,30 +22,11 @@ FIGURES = ("energy_kwh", "migrations", "slatah", "pdm", "slav", "esv", "shutdown
 HOSTS = 800
 QUIRK_POLICY = "lrr-mmt"
 HOURS = 24
+_NAMES = json.loads((HERE / "names.json").read_text())
 #: CloudSim's name, ours, and the digits after the point that CloudSim prints.
-CLOUDSIM_FIGURES = (
-    ("energy_kWh", "energy_kwh", 6),
-    ("migrations", "migrations", 0),
-    ("sla", "slav", 10),
-    ("slatah", "slatah", 10),
-    ("pdm", "pdm", 10),
-    ("slaOverall", "sla_overall", 10),
-    ("slaAverage", "sla_average", 10),
-    ("shutdowns", "shutdowns", 0),
-    ("meanTimeBeforeShutdown", "mean_time_before_shutdown_s", 4),
-    ("meanTimeBeforeVmMigration", "mean_migration_time_s", 4),
-)
+CLOUDSIM_FIGURES = _NAMES["cloudsim"]
 #: The plain implementation's name, and ours.
-PLAIN_FIGURES = (
-    ("energy_kwh", "energy_kwh"),
-    ("migrations", "migrations"),
-    ("slatah", "slatah"),
-    ("pdm", "pdm"),
-    ("sla", "slav"),
-    ("overall", "sla_overall"),
-    ("shutdowns", "shutdowns"),
-    ("mean_time_before_shutdown", "mean_time_before_shutdown_s"),
-)
+PLAIN_FIGURES = _NAMES["plain-objects"]
 
 
 def run(context) -> None:

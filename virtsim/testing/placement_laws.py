@@ -18,6 +18,24 @@ from virtsim.testing.laws import LawBroken, fresh_random, law, require
 __tracebackhide__ = True
 
 
+#: Laws that every answer is checked for at once: the name, what the error of an answer says where it is that law that
+#: is broken, and the law.
+_OF_EVERY_ANSWER = (
+    (
+        "answers-for-all",
+        "",
+        "Every guest gets exactly one answer, a host that exists or none: no guest is lost or duplicated.",
+    ),
+    ("room-is-kept", "which has", "No host is given more than it has of any resource."),
+    ("only-where-allowed", "not available", "Nothing is put on a host that failed or is closed."),
+    (
+        "apart-is-kept",
+        "must be apart",
+        "Guests that must be apart never share a host, nor go where another of their group is already.",
+    ),
+)
+
+
 def _place(policy: Any, guests: Guests, hosts: Hosts) -> np.ndarray:
     """The policy's answer, which must at least be one."""
     name = type(policy).__name__
@@ -25,45 +43,26 @@ def _place(policy: Any, guests: Guests, hosts: Hosts) -> np.ndarray:
     try:
         return check_answer(answer, guests, hosts, name)
     except ModelError as problem:
-        law_name = "answers-for-all"
-        text = str(problem)
-        if "which has" in text:
-            law_name = "room-is-kept"
-        elif "not available" in text:
-            law_name = "only-where-allowed"
-        elif "must be apart" in text:
-            law_name = "apart-is-kept"
-        raise LawBroken(f"{name} breaks {law_name!r}: {problem}") from None
+        broken = [law_name for law_name, words, _ in _OF_EVERY_ANSWER if words in str(problem)][-1]
+        raise LawBroken(f"{name} breaks {broken!r}: {problem}") from None
+
+
+def _law_of_every_answer(name: str, meaning: str) -> None:
+    def check(policy: Any, guests: Guests, hosts: Hosts) -> None:
+        _place(policy, guests, hosts)
+
+    check.__doc__ = meaning
+    law(name, "placement")(check)
+
+
+for _name, _, _meaning in _OF_EVERY_ANSWER:
+    _law_of_every_answer(_name, _meaning)
 
 
 def _show(guests: Guests, hosts: Hosts, places: np.ndarray) -> str:
     needs = [(name, *need) for name, need in zip(guests.names, guests.need.tolist())]
     rooms = [(name, *free) for name, free in zip(hosts.names, hosts.free.tolist())]
     return f"guests (name, CPU, memory) {needs}, hosts (name, free CPU, free memory) {rooms}, answer {places.tolist()}"
-
-
-@law("answers-for-all", "placement")
-def answers_for_all(policy: Any, guests: Guests, hosts: Hosts) -> None:
-    """Every guest gets exactly one answer, a host that exists or none: no guest is lost or duplicated."""
-    _place(policy, guests, hosts)
-
-
-@law("room-is-kept", "placement")
-def room_is_kept(policy: Any, guests: Guests, hosts: Hosts) -> None:
-    """No host is given more than it has of any resource."""
-    _place(policy, guests, hosts)
-
-
-@law("only-where-allowed", "placement")
-def only_where_allowed(policy: Any, guests: Guests, hosts: Hosts) -> None:
-    """Nothing is put on a host that failed or is closed."""
-    _place(policy, guests, hosts)
-
-
-@law("apart-is-kept", "placement")
-def apart_is_kept(policy: Any, guests: Guests, hosts: Hosts) -> None:
-    """Guests that must be apart never share a host, nor go where another of their group is already."""
-    _place(policy, guests, hosts)
 
 
 @law("same-seed-same-answer", "placement")
