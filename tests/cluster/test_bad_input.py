@@ -54,7 +54,10 @@ SCENARIOS: list[tuple[dict[str, Any], str]] = [
     (scenario({"cores": 0}), r"hosts\[0\].cores: Expected `int` >= 1"),
     (scenario({"count": 0}), r"hosts\[0\].count: Expected `int` >= 1"),
     (scenario({"core_mips": float("nan")}), r"hosts\[0\].core_mips: Expected `float` > 0"),
-    (scenario({"power": "hp-proliant-ml110-g6"}), "no power card is called .* did you mean 'hp-proliant-ml110-g5'"),
+    (
+        scenario({"power": "hp-proliant-ml110-g6"}),
+        r"hosts\[0\].power: no power card .* did you mean 'hp-proliant-ml110-g5'",
+    ),
     (
         scenario(guest={"memory": "5GiB"}),
         r"guests\['g-0'\]: is larger than every host: it needs 5GiB .*; give a larger",
@@ -64,7 +67,7 @@ SCENARIOS: list[tuple[dict[str, Any], str]] = [
         scenario(guest={"cores": 3, "reserved": 1.0}),
         r"guests\['g-0'\]: is larger than every host: .*3000 MIPS reserved",
     ),
-    (scenario(guest={"stack": "kmv"}), "no stack is called 'kmv'; did you mean 'kvm'"),
+    (scenario(guest={"stack": "kmv"}), r"guests\[0\].stack: no stack is called 'kmv'; did you mean 'kvm'"),
     (scenario(guest={"start": "-1s"}), r"guests\[0\].start: '-1s' is negative"),
     (
         scenario(guest={"dirtying": {"sets": [{"size": "2GiB", "rate": "1MB"}]}}),

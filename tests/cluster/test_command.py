@@ -128,3 +128,10 @@ def test_unknown_days_and_policies(small: Path) -> None:
     result = RUNNER.invoke(app, ["run", "--traces", str(small), "--day", "20200101", "--policy", "zz"])
     assert result.exit_code == 2
     assert "is no policy of the reference rules" in result.output
+
+
+def test_a_day_that_is_not_named_is_asked_for(small: Path) -> None:
+    result = RUNNER.invoke(app, ["run", "--traces", str(small)])
+    assert result.exit_code == 2
+    assert "--day: say which of" in result.output
+    assert "20200101" in result.output

@@ -43,7 +43,7 @@ def run(
     from virtsim.cluster.run import CLUSTER_METRICS
     from virtsim.cluster.scenario import ClusterScenario
     from virtsim.cluster.simulate import planetlab_scenario, simulate_cluster
-    from virtsim.cluster.traces import read_planetlab
+    from virtsim.cluster.traces import planetlab_days, read_planetlab
     from virtsim.core.errors import SpecError, VirtsimError
     from virtsim.core.spec import load_toml
 
@@ -57,7 +57,9 @@ def run(
             result = simulate_cluster(load_toml(scenario, ClusterScenario), seed=seed)
         else:
             assert traces is not None
-            demand = read_planetlab(traces, day or "")
+            if day is None:
+                raise SpecError("--day", f"say which of {traces}: {', '.join(planetlab_days(traces))}")
+            demand = read_planetlab(traces, day)
             policy, hosts = policy or "lr-mmt", hosts or 800
             if rules is Rules.cloudsim:
                 chosen = ClusterScenario(rules="cloudsim-3.0.3", policy_name=policy, reference_hosts=hosts)

@@ -1,16 +1,21 @@
 """Data centres: placement, consolidation, migration, energy and service levels over time.
 
-May import images, machine, platform, scheduling, results, scenario, workload, engine and core. Two rule books
-share one demand and one result:
+May import images, machine, platform, scheduling, results, scenario, workload, engine and core. Start reading at
+:mod:`simulate`: it takes a :mod:`scenario`, which is data, runs it by one of two rule books, and gives a :mod:`run`.
 
-* ``virtsim``, the default, is physically right: :mod:`simulation` has the events (arrivals, migrations over shared
-  links, boots, failures), :mod:`plant` the arrays (CPU shares, power, and sums that are exact on every change),
-  :mod:`fleet` the machines, :mod:`network` the links, :mod:`storage` what goes over them from the store,
-  :mod:`migration` how a guest moves, :mod:`overheads` what its stack costs.
+* ``virtsim``, the default, is physically right: :mod:`simulation` has the clock and the guests that come and go.
+
+  - What there is: :mod:`fleet` has the machines, :mod:`network` the links, :mod:`power` the curves, :mod:`overheads`
+    what a guest's stack costs.
+  - What it does: :mod:`plant` has the arrays (CPU shares, power, and sums that are exact on every change).
+  - What happens, each a :mod:`part` of the simulation: :mod:`moves` (migrations, which wait for their :mod:`turns` and
+    go as :mod:`migration` says), :mod:`power_states` (hosts wake and go to sleep), :mod:`host_failures`, :mod:`scaling`
+    (replicas of services), :mod:`storage` (what guests read from the store).
+  - What policies see of it: :mod:`view`.
+
 * ``cloudsim-3.0.3`` is the field's reference benchmark, exact to the digit: :mod:`cloudsim`.
 
-Policies are in :mod:`policies`, each behind a small Protocol and registered by name; demand is in :mod:`traces`;
-power curves in :mod:`power`. Start reading at :mod:`simulate`.
+Policies are in :mod:`policies`, each behind a small Protocol and registered by name; demand is in :mod:`traces`.
 """
 
 from virtsim.cluster.cloudsim.quirks import Quirks

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
@@ -15,6 +17,8 @@ from virtsim.cluster.scenario import ClusterScenario, GuestGroup, HostGroup, ref
 from virtsim.cluster.traces.traces import Traces
 from virtsim.core.errors import SpecError
 from virtsim.core.units import format_size
+
+_Card = TypeVar("_Card")
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,7 @@ class HostFleet:
     @classmethod
     def of(cls, groups: list[HostGroup]) -> HostFleet:
         """The hosts of all groups, in order."""
-        cards = [load_power(group.power) for group in groups]
+        cards = [_named(f"hosts[{i}].power", load_power, group.power) for i, group in enumerate(groups)]
         counts = [group.count for group in groups]
 
         def each(values: list[float]) -> Floats:
@@ -112,7 +116,7 @@ class GuestFleet:
                 "guests", f"the groups have {count} guests, the traces {len(traces.guests)}; each guest needs one trace"
             )
         counts = [group.instances for group in groups]
-        overheads = [stack_overhead(group.stack) for group in groups]
+        overheads = [_named(f"guests[{i}].stack", stack_overhead, group.stack) for i, group in enumerate(groups)]
 
         def each(values: list[float]) -> Floats:
             return np.repeat(np.array(values, dtype=float), counts)
@@ -157,6 +161,14 @@ class GuestFleet:
                     f"is larger than every host: it needs {format_size(int(key[0]))} of memory (its stack's included), "
                     f"{key[1]:g} MIPS reserved and cores of {key[2]:g} MIPS; give a larger host or a smaller guest",
                 )
+
+
+def _named(path: str, load: Callable[[str], _Card], name: str) -> _Card:
+    """A card by name; an unknown one is told with the field that names it."""
+    try:
+        return load(name)
+    except SpecError as problem:
+        raise SpecError(path, str(problem)) from None
 
 
 def topology_of(scenario: ClusterScenario, hosts: HostFleet) -> Topology:

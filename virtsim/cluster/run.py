@@ -12,7 +12,7 @@ import msgspec
 from virtsim.core.errors import SpecError
 from virtsim.core.files import write_whole
 from virtsim.core.spec import decode_json, encode_json
-from virtsim.core.units import show_duration
+from virtsim.core.units import format_duration
 from virtsim.results.schema import Metric
 
 if TYPE_CHECKING:
@@ -183,9 +183,12 @@ class ClusterRun(msgspec.Struct, kw_only=True):
         return pandas.DataFrame(rows, columns=["service", *ServiceState._fields])
 
     def _repr_html_(self) -> str:
-        cells = "".join(f"<tr><td>{row.metric}</td><td>{row.value:.6g} {row.unit}</td></tr>" for row in self._metrics())
+        cells = "".join(
+            f"<tr><td>{row.metric}</td><td>{row.value:.6g} {'' if row.unit == '1' else row.unit}</td></tr>"
+            for row in self._metrics()
+        )
         head = (
             f"<b>{self.policy}</b> on {self.traces}, rules {self.rules}: {self.hosts} hosts, {self.guests} guests, "
-            f"{show_duration(self.duration_ns)}"
+            f"{format_duration(self.duration_ns)}"
         )
         return f"{head}<table><tr><th>metric</th><th>value</th></tr>{cells}</table>"
