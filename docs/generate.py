@@ -23,6 +23,7 @@ from virtsim.core import errors, units
 from virtsim.core.spec import CpuMax, CpuSet, Duration, Frequency, Rate, Size, Spec
 from virtsim.platform.reference import PAGES as PLATFORM_PAGES
 from virtsim.results.schema import LATENCIES, METRICS, PERCENTILES
+from virtsim.scenario.driver_domain import DriverDomain
 from virtsim.scenario.guest import Group, Guest, Isolation, Limits, VirtualMachine
 from virtsim.scenario.scenario import Scenario
 from virtsim.validation.verdict import MARGINS, Verdict
@@ -65,6 +66,7 @@ def scenario_page() -> str:
         "## Guests\n\nTables `[[guests]]`. A guest has the fields of a group's limits, too.\n\n" + spec_table(Guest),
         "### Isolation\n\nTable `[guests.isolation]`.\n\n" + spec_table(Isolation),
         "### VirtualMachine\n\nTable `[guests.machine]`.\n\n" + spec_table(VirtualMachine),
+        "### DriverDomain\n\nTable `[driver_domain]`.\n\n" + spec_table(DriverDomain),
         "## Limits\n\nFields of guests and of groups.\n\n" + spec_table(Limits),
         "## Groups\n\nTables `[[groups]]`.\n\n" + spec_table(Group, without=Limits),
         "## Workload\n\nTable `[guests.workload]`.\n\n" + spec_table(Workload),

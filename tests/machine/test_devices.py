@@ -122,9 +122,3 @@ def test_a_host_without_the_device_is_refused():
         run_on("kvm", DiskRead(), host=bare)
     with pytest.raises(SpecError, match=r"devices\.nic"):
         run_on("kvm", PacketSend(), host=bare)
-
-
-def test_a_guest_with_virtual_cpus_is_refused():
-    guest = Guest(name="g", stack="kvm", vcpus=1, workload=repeat(DiskRead()))
-    with pytest.raises(SpecError, match="vcpus"):
-        simulate(Scenario(guests=[guest], duration="1ms"), host=CARD)

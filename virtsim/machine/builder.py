@@ -7,14 +7,14 @@ from pathlib import Path
 from virtsim.core.streams import SplitMix64, Streams
 from virtsim.machine.classes import Classes
 from virtsim.machine.compiler import GuestCompiler
-from virtsim.machine.devices import GuestDevices, MachineDevices
+from virtsim.machine.devices import DRIVER_DOMAIN, GuestDevices, MachineDevices
 from virtsim.machine.floors import add_floors
-from virtsim.machine.vcpu_scheduling import VcpuScheduling
+from virtsim.machine.vcpu_scheduling import VcpuScheduling, on_xen
 from virtsim.platform.costs import Costs
 from virtsim.platform.cpufreq import CpuFreq
 from virtsim.platform.host import HostCard
 from virtsim.platform.stack import Stack, load_stack, stack_for
-from virtsim.scenario.guest import Guest, Limits
+from virtsim.scenario.guest import Guest, Limits, VirtualMachine
 from virtsim.scenario.scenario import Scenario
 from virtsim.scheduling.bandwidth import Bandwidth
 from virtsim.scheduling.features import features
@@ -58,7 +58,7 @@ class MachineBuilder:
         By the name of the scenario's group or guest; native guests have none of their own.
     tasks : list of (guest name, process name, Task)
     storeys : dict of str to list of Storey
-        The kernels of guests with vCPUs, bottom to top.
+        The kernels of guests with vCPUs, bottom to top, and of a driver domain that has some.
     tower : Tower or None
         All schedulers, if there are several.
     """
@@ -100,11 +100,18 @@ class MachineBuilder:
         self.allowed = frozenset(scenario.cpus) if scenario.cpus else everywhere
         self.groups: dict[str, Group] = {}
         self.tasks: list[tuple[str, str, Task]] = []
-        self.devices = MachineDevices(self.heart, card, streams, self.allowed)
+        self.devices = MachineDevices(
+            self.heart,
+            card,
+            streams,
+            self.allowed,
+            scenario.driver_domain,
+            self._add_driver_domain if self._domain_kernels() else None,
+        )
         for group in scenario.groups:
             self._add_group(group, group.name, self.groups.get(group.parent or "", self.heart.root))
         if isinstance(self.heart, Storey):
-            self.vcpu_scheduling = VcpuScheduling(self.heart, scenario.guests, self.allowed)
+            self.vcpu_scheduling = VcpuScheduling(self.heart, scenario.guests, self.allowed, scenario.driver_domain)
         for number, guest in enumerate(scenario.guests):
             self._add_guest(guest, number)
         self.tasks += self.devices.back_ends
@@ -156,9 +163,13 @@ class MachineBuilder:
             group = self._add_group(guest, guest.name, group)
         stack = stack_for(guest)
         costs = Costs(self.card, stack)
-        heart = self.heart
+        heart = below = self.heart
+        threads = group
         if guest.vcpus is not None:
             heart = self._add_floors(guest, stack, group)
+            if len(self.storeys[guest.name]) > 1:
+                below = self.storeys[guest.name][-2]
+                threads = below.root
             group = heart.root
             self.classes[heart] = Classes(heart, guest.workload.tasks, self.card.kernel.numbers, 0)
             if stack.kinds[-1].name == "container":
@@ -171,7 +182,7 @@ class MachineBuilder:
             self.streams,
             self.scenario.duration,
             self.folder,
-            GuestDevices(self.devices, guest.name, group, costs),
+            GuestDevices(self.devices, guest.name, threads, costs, below),
         )
         for spec in guest.workload.tasks:
             for process in spec.process_names:
@@ -179,13 +190,47 @@ class MachineBuilder:
 
     def _add_floors(self, guest: Guest, stack: Stack, group: Group) -> Storey:
         assert isinstance(self.heart, Storey)
-        random = SplitMix64(self.streams.seed64(f"machine.{self._phases}", f"kernels of {guest.name}"))
-        levels = len(stack.kernels_on_virtual_cpus())
-        phases = [int(random.uniform() * self.kernel.tick_ns) for _ in range(2 * levels)]
         assert self.vcpu_scheduling is not None
-        member = self.vcpu_scheduling.member(guest)
-        self.storeys[guest.name] = add_floors(self.heart, group, guest, stack, self.card, phases, member.admit)
+        assert guest.vcpus is not None
+        kernels = stack.kernels_on_virtual_cpus()
+        admit = self.vcpu_scheduling.member(guest.cpu_weight, guest.cpu_max, guest.vcpus).admit
+        phases = self._kernel_phases(guest.name, len(kernels))
+        self.storeys[guest.name] = add_floors(
+            self.heart, group, guest.name, guest.vcpus, guest.machine, kernels, self.card, phases, admit
+        )
         return self.storeys[guest.name][-1]
+
+    def _kernel_phases(self, name: str, levels: int) -> list[int]:
+        random = SplitMix64(self.streams.seed64(f"machine.{self._phases}", f"kernels of {name}"))
+        return [int(random.uniform() * self.kernel.tick_ns) for _ in range(2 * levels)]
+
+    def _domain_kernels(self) -> list[Stack]:
+        """What a driver domain's kernel with vCPUs stands on: the same as that of the first guest with such on Xen."""
+        for guest in self.scenario.guests:
+            stack = stack_for(guest)
+            if guest.vcpus is not None and on_xen(stack):
+                return stack.kernels_on_virtual_cpus()[:1]
+        return []
+
+    def _add_driver_domain(self, group: Group) -> Storey:
+        """A kernel on vCPUs for the driver domain, which the hypervisor schedules beside the guests'."""
+        assert isinstance(self.heart, Storey)
+        assert self.vcpu_scheduling is not None
+        domain = self.scenario.driver_domain
+        admit = self.vcpu_scheduling.member(domain.cpu_weight, None, domain.vcpus).admit
+        phases = self._kernel_phases(DRIVER_DOMAIN, 1)
+        self.storeys[DRIVER_DOMAIN] = add_floors(
+            self.heart,
+            group,
+            DRIVER_DOMAIN,
+            domain.vcpus,
+            VirtualMachine(),
+            self._domain_kernels(),
+            self.card,
+            phases,
+            admit,
+        )
+        return self.storeys[DRIVER_DOMAIN][0]
 
     def _add_task(self, guest: str, process: str, spec: TaskSpec, group: Group, compiler: GuestCompiler) -> None:
         heart = compiler.heart

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from virtsim.core.errors import SpecError
 from virtsim.core.streams import Streams
 from virtsim.machine.devices import GuestDevices, PartTimes
 from virtsim.platform.costs import Costs
@@ -352,11 +351,6 @@ class _ProgramCompiler:
     def devices(self) -> GuestDevices:
         devices = self.guest.devices
         assert devices is not None, "the builder gives every guest its devices"
-        if self.guest.heart is not devices.machine.heart:
-            raise SpecError(
-                f"guest {self.guest.guest!r}: vcpus",
-                "a guest with a scheduler of its own has no way to the host's devices yet; leave vcpus out",
-            )
         return devices
 
     def _disk(self, operation: DiskRead | DiskWrite, path: str) -> None:

@@ -6,6 +6,7 @@ when, and how often the other side has to be told, comes out of the heart.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from virtsim.core.errors import SpecError
@@ -17,10 +18,12 @@ from virtsim.platform.expand import price
 from virtsim.platform.host import Disk, HostCard, Nic
 from virtsim.platform.layers.base import Settings
 from virtsim.platform.paths import Parts, io_parts
+from virtsim.scenario.driver_domain import DriverDomain
 from virtsim.scheduling.devices import BackEnd, Port, Ring, Station
 from virtsim.scheduling.group import Group
 from virtsim.scheduling.heart import Heart
 from virtsim.scheduling.program import Program, Sampler
+from virtsim.scheduling.storey import Storey
 from virtsim.scheduling.task import Task
 from virtsim.scheduling.weight import group_load, nice_load
 from virtsim.workload.draw import Draw
@@ -53,6 +56,19 @@ class PartTimes:
 class MachineDevices:
     """The devices of one machine and those who serve them.
 
+    Parameters
+    ----------
+    heart : Heart
+        The machine's.
+    card : HostCard
+    streams : Streams
+    cpus : frozenset of int
+        That the scenario may use.
+    domain : DriverDomain
+        The scenario's.
+    add_domain : callable, optional
+        Builds a kernel on virtual CPUs for the driver domain, in a group; absent where it has none of its own.
+
     Attributes
     ----------
     stations : dict of str to Station
@@ -63,11 +79,23 @@ class MachineDevices:
         As the builder lists tasks.
     """
 
-    def __init__(self, heart: Heart, card: HostCard, streams: Streams, cpus: frozenset[int]) -> None:
+    def __init__(
+        self,
+        heart: Heart,
+        card: HostCard,
+        streams: Streams,
+        cpus: frozenset[int],
+        domain: DriverDomain,
+        add_domain: Callable[[Group], Storey] | None = None,
+    ) -> None:
         self.heart = heart
         self.card = card
         self.streams = streams
-        self.cpus = cpus
+        self.allowed = cpus
+        self.domain_cpus = cpus if domain.cpus is None else frozenset(domain.cpus)
+        self.domain = domain
+        self._add_domain = add_domain
+        self._domain_kernel: Storey | None = None
         self.stations: dict[str, Station] = {}
         self.rings: dict[tuple[str, str], Ring] = {}
         self.back_ends: list[tuple[str, str, Task]] = []
@@ -98,27 +126,41 @@ class MachineDevices:
         return self.stations.setdefault(name, Station(name, ways))
 
     def server(self, guest: GuestDevices, times: PartTimes) -> BackEnd | None:
-        """The task that serves a guest's rings; a driver domain serves all guests, others one each."""
+        """The task that serves a guest's rings: one each, or one for all in a driver domain without vCPUs."""
         if not times.party:
             return None
-        shared = times.party == "driver domain"
+        shared = times.party == "driver domain" and self._add_domain is None
         key = ("" if shared else guest.name, times.party)
         if key not in self._servers:
             self._servers[key] = self._start_server(guest, times, shared)
         return self._servers[key]
 
     def _start_server(self, guest: GuestDevices, times: PartTimes, shared: bool) -> BackEnd:
-        group = guest.group
-        if shared:
-            group = self.heart.add_group(DRIVER_DOMAIN, self.heart.root, group_load(100), self.cpus)
-            self.driver_domain = group
-        name, process = (DRIVER_DOMAIN, "vcpu") if shared else (guest.name, times.party.replace(" ", "-").lower())
-        cpus = group.cpus & self.cpus
-        backend = BackEnd(times.wake)
-        task = Task(f"{name}/{process}", group, nice_load(0), Program(), cpus, self.heart.kernel.base_slice_ns)
-        self.heart.add_back_end(backend, task, min(cpus))
+        heart, group, wake_ns = guest.back_end_heart, guest.group, times.wake
+        name, process = guest.name, times.party.replace(" ", "-").lower()
+        cpus = group.cpus & self.allowed if heart is self.heart else group.cpus
+        if times.party == "driver domain":
+            group = self._domain_group()
+            name, process, cpus = DRIVER_DOMAIN, "vcpu", group.cpus
+            if self._domain_kernel is not None:
+                # Switches of its vCPUs, and their halts, are what the machine's scheduler charges.
+                heart, wake_ns, process = self._domain_kernel, 0, f"back-end-{guest.name}"
+                group = heart.root
+                cpus = group.cpus
+        backend = BackEnd(wake_ns)
+        task = Task(f"{name}/{process}", group, nice_load(0), Program(), cpus, heart.kernel.base_slice_ns)
+        heart.add_back_end(backend, task, min(cpus))
         self.back_ends.append((name, process, task))
         return backend
+
+    def _domain_group(self) -> Group:
+        """The driver domain's, made when first asked for, with its kernel if it has one of its own."""
+        if self.driver_domain is None:
+            load = group_load(self.domain.cpu_weight)
+            self.driver_domain = self.heart.add_group(DRIVER_DOMAIN, self.heart.root, load, self.domain_cpus)
+            if self._add_domain is not None:
+                self._domain_kernel = self._add_domain(self.driver_domain)
+        return self.driver_domain
 
 
 class GuestDevices:
@@ -130,13 +172,18 @@ class GuestDevices:
     name : str
         Of the guest.
     group : Group
-        Where its threads run.
+        Where its monitor's threads run.
     costs : Costs
         Prices on its stack.
+    back_end_heart : Heart, optional
+        The kernel that schedules those threads: the one below the guest's own; the machine's if absent.
     """
 
-    def __init__(self, machine: MachineDevices, name: str, group: Group, costs: Costs) -> None:
+    def __init__(
+        self, machine: MachineDevices, name: str, group: Group, costs: Costs, back_end_heart: Heart | None = None
+    ) -> None:
         self.machine = machine
+        self.back_end_heart = back_end_heart or machine.heart
         self.name = name
         self.group = group
         self.costs = costs

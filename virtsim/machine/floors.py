@@ -9,7 +9,7 @@ from virtsim.platform.costs import Costs
 from virtsim.platform.expand import expand, price
 from virtsim.platform.host import HostCard
 from virtsim.platform.stack import Stack, load_stack
-from virtsim.scenario.guest import Guest
+from virtsim.scenario.guest import VirtualMachine
 from virtsim.scheduling.group import Group
 from virtsim.scheduling.settings import Hypervisor, Kernel, SchedulingCosts
 from virtsim.scheduling.storey import Storey
@@ -20,8 +20,10 @@ from virtsim.scheduling.weight import NICE_0_LOAD
 def add_floors(
     ground: Storey,
     group: Group,
-    guest: Guest,
-    stack: Stack,
+    name: str,
+    vcpus: int,
+    machine: VirtualMachine,
+    kernels: list[Stack],
     card: HostCard,
     phases: list[int],
     admit: Callable[[Vcpu], None],
@@ -34,10 +36,14 @@ def add_floors(
         The host's scheduler.
     group : Group
         The guest's there: its limits hold for the vCPUs.
-    guest : Guest
-        With ``vcpus``.
-    stack : Stack
-        Its stack.
+    name : str
+        Its name.
+    vcpus : int
+        How many each of its kernels has.
+    machine : VirtualMachine
+        How they are run.
+    kernels : list of Stack
+        Each of its kernels with what is below it, bottom to top.
     card : HostCard
         The host.
     phases : list of int, ns
@@ -45,14 +51,13 @@ def add_floors(
     admit : callable
         Gives a vCPU to what schedules it on the host.
     """
-    assert guest.vcpus is not None
     storeys: list[Storey] = []
     below, allowed, holder = ground, group.cpus, group
-    for level, kernel in enumerate(stack.kernels_on_virtual_cpus()):
+    for level, kernel in enumerate(kernels):
         costs = Costs(card, kernel)
         above = Storey(
-            guest.vcpus,
-            _guest_kernel(ground.kernel, len(ground.cpus), guest.vcpus),
+            vcpus,
+            _guest_kernel(ground.kernel, len(ground.cpus), vcpus),
             _guest_costs(costs, ground.costs),
             phases[2 * level],
             phases[2 * level + 1],
@@ -61,17 +66,19 @@ def add_floors(
         )
         hypervisor = Hypervisor(
             halt_ns=_halt_ns(costs, kernel),
-            poll_ns=guest.machine.halt_poll if _polls(kernel) else 0,
-            spinning=guest.machine.spinning,
+            poll_ns=machine.halt_poll if _polls(kernel) else 0,
+            spinning=machine.spinning,
         )
-        for number in range(guest.vcpus):
+        for number in range(vcpus):
             cpus = allowed if level == 0 else frozenset({number})
-            name = f"{guest.name}/vcpu{number}" if level == 0 else f"{guest.name}/level{level}.vcpu{number}"
+            called = f"{name}/vcpu{number}" if level == 0 else f"{name}/level{level}.vcpu{number}"
             slice_ns = below.kernel.base_slice_ns
-            vcpu = Vcpu(name, holder, NICE_0_LOAD, cpus, slice_ns, below, above, number, hypervisor)
+            vcpu = Vcpu(called, holder, NICE_0_LOAD, cpus, slice_ns, below, above, number, hypervisor)
             if level == 0:
                 admit(vcpu)
             below.add_vcpu(vcpu)
+        if machine.interrupt_vcpu is not None:
+            above.interrupt_vcpu = machine.interrupt_vcpu
         storeys.append(above)
         below, holder = above, above.root
     return storeys

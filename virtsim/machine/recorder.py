@@ -128,7 +128,7 @@ class Recorder:
                 cpu_time_ns = sum(task.cpu_time_ns + task.children_ns for task in mine)
                 records.append(GuestRecord(guest=guest.name, cpu_time_ns=cpu_time_ns))
         if self.builder.devices.driver_domain is not None:
-            records.append(self._group(self.builder.devices.driver_domain))
+            records.append(self._with_vcpus(self._group(self.builder.devices.driver_domain)))
         records += [self._group(self.builder.groups[group.name]) for group in self.scenario.groups]
         return records
 

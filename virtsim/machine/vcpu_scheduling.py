@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from virtsim.core.errors import SpecError
+from virtsim.core.spec import CpuMax
 from virtsim.platform.stack import Stack, stack_for
+from virtsim.scenario.driver_domain import DriverDomain
 from virtsim.scenario.guest import Guest
 from virtsim.scheduling.policies.bvt import BorrowedVirtualTime, Borrower
 from virtsim.scheduling.policies.credit import Credit, Domain
@@ -34,6 +36,8 @@ class VcpuScheduling:
         All of the scenario's.
     pool : frozenset of int
         CPUs that the scenario may use.
+    driver_domain : DriverDomain
+        The scenario's.
 
     Raises
     ------
@@ -41,7 +45,9 @@ class VcpuScheduling:
         If two guests ask for different schedulers, or one asks for what its scheduler cannot do.
     """
 
-    def __init__(self, ground: Storey, guests: Sequence[Guest], pool: frozenset[int]) -> None:
+    def __init__(
+        self, ground: Storey, guests: Sequence[Guest], pool: frozenset[int], driver_domain: DriverDomain
+    ) -> None:
         names = {number: scheduler_of(guest) for number, guest in enumerate(guests) if guest.vcpus is not None}
         first = next(iter(names.values()), ON_LINUX)
         for number, name in names.items():
@@ -50,39 +56,40 @@ class VcpuScheduling:
                 raise SpecError(path, f"{name!r}, but another guest's is {first!r}: a host has one for all vCPUs")
             if name != ON_LINUX:
                 _check(guests[number], name, path, len(pool))
+        if first == "gang" and driver_domain.replace(vcpus=1) != DriverDomain():
+            raise SpecError("driver_domain", "'gang' has no weights and gives vCPUs their CPUs; leave them out")
         self.policy: Policy | None = None
         if first in ("credit", "gang"):
             self.policy = ground.add_policy((Credit if first == "credit" else GangScheduling)(pool=pool))
         elif first != ON_LINUX:
             self.policy = ground.add_policy((Credit2 if first == "credit2" else BorrowedVirtualTime)())
 
-    def member(self, guest: Guest) -> _Member:
-        """A guest to the scheduler, which its vCPUs are given to one by one."""
-        return _Member(self.policy, guest)
+    def member(self, cpu_weight: int, cpu_max: CpuMax | None, vcpus: int) -> _Member:
+        """A virtual machine to the scheduler, which its vCPUs are given to one by one."""
+        return _Member(self.policy, cpu_weight, cpu_max, vcpus)
 
 
 def scheduler_of(guest: Guest) -> str:
     """Name of the scheduler that a guest's vCPUs ask for."""
     if guest.machine.scheduler is not None:
         return guest.machine.scheduler
-    return ON_XEN if _on_xen(stack_for(guest)) else ON_LINUX
+    return ON_XEN if on_xen(stack_for(guest)) else ON_LINUX
 
 
 class _Member:
-    """A guest: what its vCPUs have in common."""
+    """A virtual machine: what its vCPUs have in common."""
 
-    def __init__(self, policy: Policy | None, guest: Guest) -> None:
+    def __init__(self, policy: Policy | None, cpu_weight: int, cpu_max: CpuMax | None, vcpus: int) -> None:
         self.policy = policy
-        weight = max(1, round(guest.cpu_weight * USUAL_WEIGHT / USUAL_CPU_WEIGHT))
-        maximum = guest.cpu_max
-        cap = 0 if maximum is None else max(1, round(100 * maximum.quota_ns / maximum.period_ns))
+        weight = max(1, round(cpu_weight * USUAL_WEIGHT / USUAL_CPU_WEIGHT))
+        cap = 0 if cpu_max is None else max(1, round(100 * cpu_max.quota_ns / cpu_max.period_ns))
         self.shared: Any = None
         if isinstance(policy, Credit):
             self.shared = Domain(weight, cap)
         elif isinstance(policy, Credit2):
             self.shared = Domain2(weight, cap)
         elif isinstance(policy, GangScheduling):
-            self.shared = Gang(guest.vcpus or 1)
+            self.shared = Gang(vcpus)
         else:
             self.shared = weight
 
@@ -99,7 +106,8 @@ class _Member:
             vcpu.policy_data = self.shared
 
 
-def _on_xen(stack: Stack) -> bool:
+def on_xen(stack: Stack) -> bool:
+    """Whether a hypervisor of its own is on the bare machine, and not a host's kernel."""
     return any(kind.name in ("xen", "hvm") for kind in stack.kinds[:2])
 
 

@@ -260,7 +260,7 @@ def _on(upper: str, lower: str) -> Stack:
 
 
 def stack_for(guest: Guest) -> Stack:
-    """The stack of a guest, with what its isolation says about seccomp.
+    """The stack of a guest, with the parameters that it changes and what its isolation says about seccomp.
 
     Raises
     ------
@@ -271,9 +271,20 @@ def stack_for(guest: Guest) -> Stack:
         stack = load_stack(guest.stack)
     except SpecError as problem:
         raise SpecError("stack", str(problem)) from None
+    if guest.stack_parameters:
+        changes = tuple((layer, tuple(values.items())) for layer, values in guest.stack_parameters.items())
+        try:
+            stack = _changed(stack, changes)
+        except SpecError as problem:
+            raise SpecError("stack_parameters", str(problem)) from None
     if guest.isolation.seccomp_rules == 0:
         return stack
     return _isolated(stack, guest.isolation.seccomp_rules, guest.isolation.seccomp_arguments)
+
+
+@cache
+def _changed(stack: Stack, changes: tuple[tuple[str, tuple[tuple[str, float], ...]], ...]) -> Stack:
+    return stack.with_parameters({layer: dict(values) for layer, values in changes})
 
 
 @cache

@@ -126,11 +126,14 @@ class VirtualMachine(Spec, frozen=True, kw_only=True):
         ``bvt`` (Xen in 2003), ``gang`` (co-scheduling: all vCPUs of a guest at the same time). If absent,
         ``credit2`` on Xen and ``fair`` elsewhere. Xen's take ``cpu_weight`` as a weight (100 is their 256) and
         ``cpu_max`` as a cap.
+    interrupt_vcpu : int, optional
+        The virtual CPU to which all interrupts of devices go; that of the task that made the request if absent.
     """
 
     halt_poll: Duration = Duration(200_000)
     spinning: Literal["plain", "ple", "pv"] = "pv"
     scheduler: Literal["fair", "credit", "credit2", "bvt", "gang"] | None = None
+    interrupt_vcpu: Annotated[int, Meta(ge=0, le=1023)] | None = None
 
 
 class Guest(Limits, frozen=True):
@@ -154,6 +157,9 @@ class Guest(Limits, frozen=True):
         ``cpus`` of a task are numbers of vCPUs. If absent, the guest's tasks are the host's, as a container's are.
     machine : VirtualMachine
         How they are run.
+    stack_parameters : dict of str to dict of str to float
+        Other values for parameters of the stack's layers, by the layer's name or kind:
+        ``{"virtio": {"ring": 64, "suppression": 0}}``.
     """
 
     name: Name
@@ -163,6 +169,7 @@ class Guest(Limits, frozen=True):
     isolation: Isolation = Isolation()
     vcpus: Annotated[int, Meta(ge=1, le=1024)] | None = None
     machine: VirtualMachine = VirtualMachine()
+    stack_parameters: dict[Annotated[str, Meta(max_length=60)], dict[Annotated[str, Meta(max_length=60)], float]] = {}
 
     def _check(self) -> None:
         super()._check()
@@ -174,5 +181,8 @@ class Guest(Limits, frozen=True):
             )
         if self.vcpus is None and self.machine != VirtualMachine():
             raise SpecError("machine", "says how virtual CPUs are run, but the guest has none; set vcpus")
+        interrupt_vcpu = self.machine.interrupt_vcpu
+        if interrupt_vcpu is not None and self.vcpus is not None and interrupt_vcpu >= self.vcpus:
+            raise SpecError("machine.interrupt_vcpu", f"the guest's virtual CPUs are 0 to {self.vcpus - 1}")
         if self.stack == "native" and self.isolation != Isolation():
             raise SpecError("isolation", "a native guest is not isolated; use stack 'container'")

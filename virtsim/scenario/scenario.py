@@ -11,6 +11,7 @@ from msgspec import Meta
 from virtsim.core.errors import SpecError
 from virtsim.core.spec import CpuSet, Duration, Spec, dump_toml, encode_json, from_builtins, load_toml
 from virtsim.core.units import NS_PER_S, format_duration
+from virtsim.scenario.driver_domain import DriverDomain
 from virtsim.scenario.guest import Group, Guest
 from virtsim.workload.operations import Name
 
@@ -32,6 +33,8 @@ class Scenario(Spec, frozen=True, kw_only=True):
         Groups that guests may share; a parent stands before its children.
     cpus : str, optional
         The CPUs the whole run may use, as ``"0"`` or ``"0-1"``; all of the host's if absent.
+    driver_domain : DriverDomain
+        Which has the devices, where stacks have split drivers.
 
     Examples
     --------
@@ -47,6 +50,7 @@ class Scenario(Spec, frozen=True, kw_only=True):
     host: Name = "this"
     groups: Annotated[list[Group], Meta(max_length=1000)] = []
     cpus: CpuSet | None = None
+    driver_domain: DriverDomain = DriverDomain()
 
     def _check(self) -> None:
         if not 1_000_000 <= self.duration <= 24 * 3600 * NS_PER_S:
@@ -75,6 +79,7 @@ class Scenario(Spec, frozen=True, kw_only=True):
         allowed: dict[str | None, CpuSet | None] = {None: self.cpus}
         for i, group in enumerate(self.groups):
             allowed[group.name] = _narrow(group.cpus, allowed[group.parent], f"groups[{i}].cpus")
+        _narrow(self.driver_domain.cpus, self.cpus, "driver_domain.cpus")
         for i, guest in enumerate(self.guests):
             mine = _narrow(guest.cpus, allowed[guest.group], f"guests[{i}].cpus")
             if guest.vcpus is not None:

@@ -1,3 +1,10 @@
+cdef class BackEnd
+cdef class Port
+cdef class Request
+cdef class Ring
+cdef class Station
+
+from virtsim.scheduling.input_output cimport InputOutput
 from virtsim.scheduling.tally cimport Tally
 from virtsim.scheduling.task cimport Task
 
@@ -18,6 +25,7 @@ cdef class Ring:
     cdef public str name
     cdef public long long size
     cdef public BackEnd backend
+    cdef public InputOutput driver
     cdef public bint suppress
     cdef public bint lazy
     cdef public long long refill
@@ -31,6 +39,7 @@ cdef class Ring:
     cdef public long long taken
     cdef public bint listening
     cdef public Task handler
+    cdef public bint interrupting
     cdef public long long quiet_until_ns
     cdef public long long submitted
     cdef public long long completed
@@ -44,6 +53,7 @@ cdef class Ring:
 
 cdef class BackEnd:
     cdef public Task task
+    cdef public InputOutput heart
     cdef public long long wake_ns
     cdef public list rings
     cdef public list finished

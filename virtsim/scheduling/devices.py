@@ -7,9 +7,14 @@ device: so many requests at a time are positioned, and their data go over one bu
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from virtsim.scheduling.program import Sampler
 from virtsim.scheduling.tally import Tally
 from virtsim.scheduling.task import Task
+
+if TYPE_CHECKING:
+    from virtsim.scheduling.input_output import InputOutput
 
 
 class Station:
@@ -72,6 +77,10 @@ class Ring:
         CPU time of the guest for an interrupt.
     device_ns, signal_ns, completion_ns : int, ns
         CPU time of the back end for the device's interrupt, for interrupting the guest, and for one completion.
+    driver : InputOutput
+        The kernel whose tasks put requests in, and are interrupted.
+    interrupting : bool
+        An interrupt is on its way to a virtual CPU that does not run yet.
     used : list of Request
         Done, not seen by the driver.
     taken : int
@@ -89,8 +98,10 @@ class Ring:
         "completed",
         "completion_ns",
         "device_ns",
+        "driver",
         "handler",
         "interrupt_ns",
+        "interrupting",
         "interrupts",
         "kicks",
         "lazy",
@@ -125,6 +136,7 @@ class Ring:
         self.suppress = suppress
         self.lazy = lazy
         self.refill = refill
+        self.driver: InputOutput = None  # type: ignore[assignment] # set by the heart that gets the first port
         self.interrupt_ns = 0
         self.device_ns = 0
         self.signal_ns = 0
@@ -135,6 +147,7 @@ class Ring:
         self.taken = 0
         self.listening = True
         self.handler: Task | None = None
+        self.interrupting = False
         self.quiet_until_ns = 0
         self.submitted = 0
         self.completed = 0
@@ -158,16 +171,19 @@ class BackEnd:
         Whose program is TAKE, FINISH and a jump back.
     wake_ns : int, ns
         CPU time it needs when it had gone to sleep, besides the scheduler's own (a switch of virtual CPUs).
+    heart : InputOutput
+        The kernel that schedules it.
     rings : list of Ring
         Served in turns.
     finished : list of Request
         Which the device is done with.
     """
 
-    __slots__ = ("asleep", "finished", "hand", "next_ring", "phase", "rings", "task", "wake_ns")
+    __slots__ = ("asleep", "finished", "hand", "heart", "next_ring", "phase", "rings", "task", "wake_ns")
 
     def __init__(self, wake_ns: int = 0) -> None:
         self.task: Task = None  # type: ignore[assignment] # set by the heart, which needs the back end first
+        self.heart: InputOutput = None  # type: ignore[assignment] # as the task
         self.wake_ns = wake_ns
         self.rings: list[Ring] = []
         self.finished: list[Request] = []

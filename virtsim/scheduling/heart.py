@@ -160,6 +160,9 @@ class Heart(InputOutput):
     def add_port(self, port: Port) -> int:
         """Add an operation of a task on a ring."""
         self.ports.append(port)
+        port.ring.driver = self
+        if port.answer is not None:
+            port.answer.ring.driver = self
         return len(self.ports) - 1
 
     def add_back_end(self, back_end: BackEnd, task: Task, cpu: int) -> None:
@@ -170,6 +173,7 @@ class Heart(InputOutput):
         task.program.emit(Code.FINISH, number)
         task.program.emit(Code.JUMP, 0)
         back_end.task = task
+        back_end.heart = self
         self.start(task, 0, cpu)
         self.live_tasks -= 1
 

@@ -1,5 +1,7 @@
 cimport cython
 
+cdef class InputOutput
+
 from virtsim.scheduling.cpu cimport Cpu
 from virtsim.scheduling.devices cimport BackEnd, Port, Request, Ring, Station
 from virtsim.scheduling.interpreter cimport Interpreter
@@ -21,7 +23,7 @@ cdef class InputOutput(Interpreter):
     @cython.locals(ring=Ring, request=Request)
     cdef long long _submit(self, Task task, Port port) except -1
     cdef bint _kick_wanted(self, Ring ring) except -1
-    @cython.locals(backend=BackEnd, cpu=Cpu)
+    @cython.locals(backend=BackEnd, heart=InputOutput, cpu=Cpu)
     cdef long long _tell(self, Task task, Ring ring) except -1
     @cython.locals(request=Request, ring=Ring, cpu=Cpu)
     cdef long long _await(self, Task task, Port port) except -1
@@ -29,14 +31,21 @@ cdef class InputOutput(Interpreter):
     cdef long long _reap(self, Ring ring, Task by) except -1
     @cython.locals(ring=Ring, wanted=cython.bint)
     cdef bint _done(self, Request request) except -1
-    @cython.locals(ring=Ring, task=Task, waits=cython.bint)
     cdef int _interrupt(self, Request request) except -1
+    @cython.locals(ring=Ring, task=Task, waits=cython.bint)
+    cdef int _take_interrupt(self, Request request, long long cpu) except -1
     @cython.locals(cpu=Cpu)
     cdef object _charge(self, Task task, long long cost_ns)
+    cdef bint _stands_still(self, long long cpu)
+    cdef long long _cpu_below(self, long long cpu)
+    cdef InputOutput _machine(self)
+    cdef int _wake_back_end(self, BackEnd backend, long long waker_cpu, bint interrupt) except -1
     @cython.locals(ring=Ring, rings=cython.longlong)
     cdef long long _take_next(self, Task task, BackEnd backend) except -1
-    @cython.locals(request=Request, ring=Ring, cpu=Cpu)
+    @cython.locals(request=Request, ring=Ring, driver=InputOutput, cpu=Cpu)
     cdef long long _finish(self, Task task, BackEnd backend) except -1
+    @cython.locals(machine=InputOutput)
+    cdef int _pass_on(self, Request request) except -1
     @cython.locals(station=Station)
     cdef int _to_device(self, Request request) except -1
     @cython.locals(port=Port, station=Station, positioning_ns=cython.longlong, sampler=Sampler)
@@ -45,5 +54,5 @@ cdef class InputOutput(Interpreter):
     cdef int _transfer(self, Request request) except -1
     @cython.locals(port=Port, station=Station)
     cdef object _device(self, Request request, long long stage)
-    @cython.locals(ring=Ring, backend=BackEnd, task=Task)
+    @cython.locals(ring=Ring, backend=BackEnd, driver=InputOutput, heart=InputOutput)
     cdef object _hand_back(self, Request request)

@@ -4,6 +4,9 @@ Everything that works on a request is scheduled: the task that asked, the back e
 device as a station. Two notifications wake the other side, and each is left out where nobody needs it: the kick,
 while the back end is at work; the interrupt, while one is pending, or where the driver has not asked for it.
 
+Driver, back end and device may be three kernels' (:mod:`virtsim.scheduling.storey`): each works on its own, with its
+clock set to the instant at which another reaches it.
+
 An interrupt is taken by the task that waits for it, as soon as it gets a CPU, or by the owner of the request: at
 once where that runs, with its next CPU time where not. Its CPU time is then that task's.
 
@@ -82,7 +85,7 @@ class InputOutput(Interpreter):
         ring.taken += 1
         ring.submitted += 1
         if ring.backend is None:
-            self._to_device(request)
+            self._pass_on(request)
         else:
             ring.available.append(request)
         return NEEDS_TIME if task.burst_ns > 0 else GO_ON
@@ -100,8 +103,10 @@ class InputOutput(Interpreter):
         if backend is None or not backend.asleep:
             return GO_ON
         backend.asleep = False
+        heart = backend.heart
+        heart.now_ns = self.now_ns
         # What waking costs is in the price of the kick.
-        self.wake(backend.task, task.cpu)
+        heart._wake_back_end(backend, self._cpu_below(task.cpu), False)
         cpu = self.cpus[task.cpu]
         return NEEDS_TIME if cpu.resched else GO_ON
 
@@ -152,8 +157,8 @@ class InputOutput(Interpreter):
         wanted = request.port.awaited or not ring.suppress or not ring.lazy
         if not wanted:
             wanted = len(ring.blocked) > 0 and len(ring.used) >= ring.refill
-        if wanted and ring.handler is None:
-            if self.now_ns >= ring.quiet_until_ns:
+        if wanted and ring.handler is None and not ring.interrupting:
+            if self.now_ns >= ring.quiet_until_ns or self._stands_still(request.owner.cpu):
                 return True
             # The handler is at work and finds it by itself.
             self._charge(request.owner, self._reap(ring, request.owner))
@@ -161,18 +166,23 @@ class InputOutput(Interpreter):
         return False
 
     def _interrupt(self, request: Request) -> None:
-        """Interrupt whoever waits for the request, or else its owner."""
+        """Interrupt the driver."""
+        request.port.ring.interrupts += 1
+        self._take_interrupt(request, -1)
+
+    def _take_interrupt(self, request: Request, cpu: int) -> None:
+        """The handler's work on ``cpu`` (-1: where the task is that it wakes): for who waits, or else the owner."""
         ring, task = request.port.ring, request.owner
+        ring.interrupting = False
         waits = request.waiting
         if not waits and ring.blocked:
             task = ring.blocked.pop(0)
             waits = True
-        ring.interrupts += 1
         if waits:
             request.waiting = False
             task.burst_ns += ring.interrupt_ns
             ring.handler = task
-            self.wake(task, task.cpu, True)
+            self.wake(task, task.cpu if cpu < 0 else cpu, True)
         elif task.state == ENDED:
             ring.unclaimed_ns += ring.interrupt_ns
             self._reap(ring, task)
@@ -185,14 +195,32 @@ class InputOutput(Interpreter):
         if cost_ns <= 0:
             return
         cpu = self.cpus[task.cpu]
-        if cpu.current is task:
+        if cpu.current is task and not self._stands_still(task.cpu):
             self._follow_burst(cpu, task)
             task.burst_ns += cost_ns
             self._run_on(cpu, task)
         else:
             task.burst_ns += cost_ns
 
+    # -- kernels on virtual CPUs ------------------------------------------------------------------------------
+
+    def _stands_still(self, cpu: int) -> bool:
+        """Whether a CPU does not run now, because it is a virtual one."""
+        return False
+
+    def _cpu_below(self, cpu: int) -> int:
+        """The CPU of the bare machine on which one of this kernel's is now."""
+        return cpu
+
+    def _machine(self) -> InputOutput:
+        """The kernel on the bare machine, which has the devices."""
+        return self
+
     # -- the back end -----------------------------------------------------------------------------------------
+
+    def _wake_back_end(self, backend: BackEnd, waker_cpu: int, interrupt: bool) -> None:
+        """A back end has work: from a guest's kick on a CPU, or from its device's interrupt where it was last."""
+        self.wake(backend.task, waker_cpu, interrupt)
 
     def _take_next(self, task: Task, backend: BackEnd) -> int:
         if backend.finished:
@@ -222,10 +250,12 @@ class InputOutput(Interpreter):
         request = backend.hand
         ring = request.port.ring
         if backend.phase == _REQUEST:
-            self._to_device(request)
+            self._pass_on(request)
             return GO_ON
+        driver = ring.driver
+        driver.now_ns = self.now_ns
         if backend.phase == _DONE:
-            if not self._done(request):
+            if not driver._done(request):
                 cpu = self.cpus[task.cpu]
                 return NEEDS_TIME if cpu.resched else GO_ON
             backend.phase = _SIGNAL
@@ -233,11 +263,16 @@ class InputOutput(Interpreter):
                 task.burst_ns += ring.signal_ns
                 task.pc -= 1
                 return NEEDS_TIME
-        self._interrupt(request)
+        driver._interrupt(request)
         cpu = self.cpus[task.cpu]
         return NEEDS_TIME if cpu.resched else GO_ON
 
     # -- the device -------------------------------------------------------------------------------------------
+
+    def _pass_on(self, request: Request) -> None:
+        machine = self._machine()
+        machine.now_ns = self.now_ns
+        machine._to_device(request)
 
     def _to_device(self, request: Request) -> None:
         station = request.port.station
@@ -292,13 +327,16 @@ class InputOutput(Interpreter):
         ring = request.port.ring
         backend = ring.backend
         if backend is None:
-            if self._done(request):
-                self._interrupt(request)
+            driver = ring.driver
+            driver.now_ns = self.now_ns
+            if driver._done(request):
+                driver._interrupt(request)
             return
-        task = backend.task
+        heart = backend.heart
+        heart.now_ns = self.now_ns
         backend.finished.append(request)
         if len(backend.finished) == 1:
-            self._charge(task, ring.device_ns)
+            heart._charge(backend.task, ring.device_ns)
         if backend.asleep:
             backend.asleep = False
-            self.wake(task, task.cpu, True)
+            heart._wake_back_end(backend, backend.task.cpu, True)

@@ -9,16 +9,18 @@ from __future__ import annotations
 from typing import Any
 
 from virtsim.scheduling.cpu import Cpu
+from virtsim.scheduling.devices import BackEnd, Request
 from virtsim.scheduling.door import Door
 from virtsim.scheduling.events import RESCHEDULE, TICK, TIMER
 from virtsim.scheduling.halting import Halting
 from virtsim.scheduling.heart import Heart
+from virtsim.scheduling.input_output import InputOutput
 from virtsim.scheduling.layout import Layout
 from virtsim.scheduling.program import GO_ON, NEEDS_TIME, Code
 from virtsim.scheduling.settings import Kernel, SchedulingCosts
 from virtsim.scheduling.task import BLOCKED, Task
 from virtsim.scheduling.vcpu import Vcpu
-from virtsim.scheduling.vcpu_states import FAR_NS
+from virtsim.scheduling.vcpu_states import BACK_END_CALLED, FAR_NS, REQUEST_DONE
 from virtsim.scheduling.world_switch import WorldSwitch
 
 _NOTIFY = int(Code.NOTIFY)
@@ -31,6 +33,8 @@ class Interrupts(Halting):
     ----------
     timer_charge_ns : int, ns
         CPU time that a timer's interrupt takes from the task it wakes.
+    interrupt_vcpu : int
+        The vCPU to which devices' interrupts go; -1 for that on which the request's task is.
     doors : list of Door
         By the number in a NOTIFY instruction.
     """
@@ -46,6 +50,7 @@ class Interrupts(Halting):
     ) -> None:
         super().__init__(cpus, kernel, costs, tick_phase_ns, seed, layout)
         self.timer_charge_ns = 0
+        self.interrupt_vcpu = -1
         self.doors: list[Door] = []
 
     def add_door(self, door: Door) -> int:
@@ -105,6 +110,11 @@ class Interrupts(Halting):
                 if version == sleeper.version and sleeper.state == BLOCKED:
                     sleeper.burst_ns += self.timer_charge_ns
                     self.wake(sleeper, sleeper.cpu, True)
+            elif kind == REQUEST_DONE:
+                self._take_interrupt(subject, self.interrupt_vcpu)
+            elif kind == BACK_END_CALLED:
+                sleeper = subject
+                self.wake(sleeper, sleeper.cpu, True)
             else:
                 self._post(subject, cpu, version)
         if vcpu.tick_due:
@@ -120,6 +130,37 @@ class Interrupts(Halting):
         elif cpu.current is not None and cpu.burst_at_ns < FAR_NS:
             self._run_on(cpu, cpu.current)
         self._halt_if_idle(vcpu)
+
+    # -- devices ------------------------------------------------------------------------------------------------
+
+    def _interrupt(self, request: Request) -> None:
+        """As any heart; on virtual CPUs it goes to one of them, and waits until that runs."""
+        if not self.vcpus:
+            InputOutput._interrupt(self, request)
+        else:
+            ring = request.port.ring
+            ring.interrupts += 1
+            number = self.interrupt_vcpu
+            vcpu = self.vcpus[request.owner.cpu if number < 0 else number]
+            if vcpu.cpu_above.burst_at_ns < FAR_NS:
+                self._take_interrupt(request, number)
+            else:
+                ring.interrupting = True
+                vcpu.pending.append((REQUEST_DONE, request, 0))
+                self._kick(vcpu, True)
+
+    def _wake_back_end(self, backend: BackEnd, waker_cpu: int, interrupt: bool) -> None:
+        """As any heart; one on virtual CPUs is called by an interrupt to its own."""
+        if not self.vcpus:
+            InputOutput._wake_back_end(self, backend, waker_cpu, interrupt)
+        else:
+            task = backend.task
+            vcpu = self.vcpus[task.cpu]
+            if vcpu.cpu_above.burst_at_ns < FAR_NS:
+                self.wake(task, task.cpu, True)
+            else:
+                vcpu.pending.append((BACK_END_CALLED, task, 0))
+                self._kick(vcpu, True)
 
     # -- between kernels ----------------------------------------------------------------------------------------
 

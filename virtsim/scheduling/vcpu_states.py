@@ -10,5 +10,8 @@ AWAY, GUEST, POLLING, HALTED = range(4)
 # What its time counts as.
 BUSY, OVERHEAD, STEAL, IDLE = range(4)
 
+# What may wait for a vCPU, besides timers and posts: requests that are done, a back end on it that has work.
+REQUEST_DONE, BACK_END_CALLED = 41, 42
+
 #: The kind of event at which a hypervisor notices that a vCPU spins.
 PAUSE_LOOP = 40

@@ -31,3 +31,9 @@ cdef class WorldSwitch(GuestTicks):
     cdef int _stand_still(self, Vcpu vcpu) except -1
     @cython.locals(cpu=Cpu, place=Cpu, task=Task, inner=Vcpu)
     cdef int _go_on(self, Vcpu vcpu) except -1
+    @cython.locals(place=Cpu)
+    cdef bint _stands_still(self, long long cpu)
+    @cython.locals(storey=WorldSwitch, vcpu=Vcpu)
+    cdef InputOutput _machine(self)
+    @cython.locals(storey=WorldSwitch, vcpu=Vcpu)
+    cdef long long _cpu_below(self, long long cpu)

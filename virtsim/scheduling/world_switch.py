@@ -153,3 +153,23 @@ class WorldSwitch(GuestTicks):
             if inner.mode == GUEST:
                 inner.above.now_ns = self.now_ns
                 inner.above._go_on(inner)
+
+    # -- where it stands ----------------------------------------------------------------------------------------
+
+    def _stands_still(self, cpu: int) -> bool:
+        place = self.cpus[cpu]
+        return place.burst_at_ns >= FAR_NS
+
+    def _machine(self) -> InputOutput:
+        storey: WorldSwitch = self
+        while storey.vcpus:
+            vcpu = storey.vcpus[0]
+            storey = vcpu.below
+        return storey
+
+    def _cpu_below(self, cpu: int) -> int:
+        storey: WorldSwitch = self
+        while storey.vcpus:
+            vcpu = storey.vcpus[cpu]
+            storey, cpu = vcpu.below, vcpu.cpu
+        return cpu
