@@ -10,14 +10,19 @@ from virtsim.machine.devices import PartTimes
 from virtsim.platform.paths import io_parts
 from virtsim.plots import save_figure
 from virtsim.plots.style import PALETTE, new_panels, plain_numbers, style
+from virtsim.scenario.driver_domain import DriverDomain
+from virtsim.scenario.guest import VirtualMachine
 from virtsim.workload.draw import Draw
-from virtsim.workload.operations import Compute, DiskRead, PacketCall, Repeat
+from virtsim.workload.operations import Compute, DiskRead, PacketCall, PacketSend, Repeat
 
 WORKLOADS = ("block", "network")
 #: What a workload's requests are counted by, and the device that they use.
 RINGS = {"block": "g/disk", "network": "g/nic-in"}
 #: The ring that a request is put into first, whose back end is told.
 KICKED = {"block": "g/disk", "network": "g/nic-out"}
+
+#: When the two sides of a ring tell each other, and the layer's parameter for it.
+TOLD = {"told where asked for": 1, "told always": 0}
 
 
 class Point(NamedTuple):
@@ -51,16 +56,32 @@ def run(context) -> None:
     # A native guest has no weight of its own.
     weighed = {name: card for name, card in p["stacks"].items() if card != "native"}
     beside = {name: besides(p, host, card, context.seed) for name, card in weighed.items()}
+    starved = {
+        f"{load}, {scheduler}, {weight}": domains(p, host, load, scheduler, weight, context.seed)
+        for load in context.progress(list(p["loads"]), "loads of driver domains")
+        for scheduler in p["domain_schedulers"]
+        for weight in p["domain_weights"]
+    }
+    rings = {
+        f"{name}, {how}": ringed(p, host, name, suppression, context.seed)
+        for name in p["ringed"]
+        for how, suppression in TOLD.items()
+    }
     keep = {
         "points": {" · ".join(key): points for key, points in found.items()},
         "told always": {" · ".join(key): points for key, points in always.items()},
         "beside hogs": beside,
+        "driver domain beside computing guests": starved,
+        "packets by size of ring": rings,
     }
     (context.folder / "results-in-full.json").write_bytes(encode_json(keep))
     record(context, wide, found, always, beside)
+    record_domains(context, starved, rings)
     draw_sweep(context.folder, p, wide, found)
     draw_notifications(context.folder, p, found, always)
     draw_neighbours(context.folder, p, beside)
+    draw_domains(context.folder, p, starved)
+    draw_rings(context.folder, p, rings)
 
 
 # -- runs ------------------------------------------------------------------------------------------
@@ -125,6 +146,38 @@ def besides(p, host, card, seed):
         scenario = vs.Scenario(guests=guests, duration=p["beside_duration"])
         rates.append(measured(vs.simulate(scenario, seed=seed, host=host), "block").rate)
     return rates
+
+
+def domains(p, host, load, scheduler, weight, seed):
+    """Reads a second of Xen guests beside more and more that compute; each has a virtual CPU, of weight 100."""
+    machine = VirtualMachine(scheduler=scheduler)
+    readers, each = p["loads"][load]
+    reading = vs.Workload(tasks=[vs.Task(name="client", program=[Repeat(body=[operation_of(p, "block")])], count=each)])
+    spin = vs.Workload(tasks=[vs.Task(name="spin", program=[Repeat(body=[Compute(work=Draw.parse("10ms"))])])])
+    domain = DriverDomain(cpu_weight=weight)
+    rates = []
+    for computing in p["computing"]:
+        works = {f"g{i}": reading for i in range(readers)} | {f"hog{i}": spin for i in range(computing)}
+        guests = [vs.Guest(n, stack="xen-pv", vcpus=1, machine=machine, workload=work) for n, work in works.items()]
+        scenario = vs.Scenario(guests=guests, duration=p["domain_duration"], driver_domain=domain)
+        run = vs.simulate(scenario, seed=seed, host=host)
+        done = sum(run.value(f"g{i}/disk", "io_completed") for i in range(readers))
+        rates.append(done / run.duration_ns * 1e9)
+    return rates
+
+
+def ringed(p, host, name, suppression, seed):
+    """Packets a second, and notifications for each, that a guest with a virtual CPU sends, by the size of its ring."""
+    found = []
+    workload = vs.Workload(tasks=[vs.Task(name="client", program=[Repeat(body=[PacketSend(size=p["message"])])])])
+    for size in p["rings"]:
+        parameters = {p["ringed"][name]: {"ring": size, "suppression": suppression}}
+        guest = vs.Guest("g", stack=p["stacks"][name], vcpus=1, workload=workload, stack_parameters=parameters)
+        run = vs.simulate(vs.Scenario(guests=[guest], duration=p["ring_duration"]), seed=seed, host=host)
+        done, ring = run.value("g/nic-out", "io_completed"), "g/nic-out"
+        told = run.value(ring, "kicks") + run.value(ring, "interrupts")
+        found.append((done / run.duration_ns * 1e9, told / done))
+    return found
 
 
 # -- laws ------------------------------------------------------------------------------------------
@@ -194,6 +247,26 @@ def record(context, host, found, always, beside) -> None:
         context.record(
             f"{name}: rate beside hogs, weights {p['weights'][-1]} over {p['weights'][0]}", rates[-1] / rates[0]
         )
+
+
+def record_domains(context, starved, rings) -> None:
+    """What computing guests and weights do to a driver domain, and small rings to packets."""
+    p = context.parameters
+    most = p["computing"][-1]
+    for name, rates in starved.items():
+        context.record(f"driver domain, {name}: reads beside {most} computing over none", rates[-1] / rates[0])
+    usual, raised = p["domain_weights"][0], p["domain_weights"][-1]
+    for load in p["loads"]:
+        for scheduler in p["domain_schedulers"]:
+            light, heavy = (starved[f"{load}, {scheduler}, {weight}"][-1] for weight in (usual, raised))
+            context.record(f"driver domain, {load}, {scheduler}: reads beside {most}, raised weight", heavy / light)
+    boosted, not_boosted = (starved[f"light, {scheduler}, {usual}"][-1] for scheduler in ("credit", "credit2"))
+    context.record("driver domain, light: reads with boost over without", boosted / not_boosted)
+    for name in p["ringed"]:
+        asked, always = (rings[f"{name}, {how}"] for how in TOLD)
+        context.record(f"{name}: packets, ring of {p['rings'][-1]} over ring of 1", asked[-1][0] / asked[0][0])
+        context.record(f"{name}: notifications a packet, ring of {p['rings'][-1]}", asked[-1][1])
+        context.record(f"{name}: packets, told where asked for over always", asked[-1][0] / always[-1][0])
 
 
 # -- figures ---------------------------------------------------------------------------------------
@@ -282,3 +355,43 @@ def draw_neighbours(folder, p, beside) -> None:
         ax.set_title(f"{p['readers']} readers beside a computing guest, on two CPUs")
         ax.figure.legend(loc="outside right center")
     save_figure([ax], folder / "neighbours.png")
+
+
+def draw_domains(folder, p, starved) -> None:
+    """Reads a second over the number of computing guests, by load, scheduler and weight of the driver domain."""
+    with style():
+        panels = new_panels(len(p["loads"]), len(p["domain_schedulers"]), 10.0, 6.5, sharex=True)
+        places = [(load, scheduler) for load in p["loads"] for scheduler in p["domain_schedulers"]]
+        for ax, (load, scheduler) in zip(panels, places, strict=True):
+            for weight, colour in zip(p["domain_weights"], PALETTE, strict=False):
+                rates = [rate / 1e3 for rate in starved[f"{load}, {scheduler}, {weight}"]]
+                ax.plot(p["computing"], rates, color=colour, marker="o", markersize=4, label=f"weight {weight}")
+            guests, readers = p["loads"][load]
+            ax.set_title(f"{scheduler}: guests that read: {guests}, readers in each: {readers}")
+            ax.set_ylim(0)
+        for ax in panels[-len(p["domain_schedulers"]) :]:
+            ax.set_xlabel("computing guests, each of weight 100")
+        for ax in panels[:: len(p["domain_schedulers"])]:
+            ax.set_ylabel("reads a second (thousands)")
+        panels[1].legend(title="driver domain")
+    save_figure(panels, folder / "driver-domain.png")
+
+
+def draw_rings(folder, p, rings) -> None:
+    """Packets a second, and notifications for each, over the size of the ring."""
+    with style():
+        panels = new_panels(1, 2, 10.0, 4.2, sharex=True)
+        for name, points in rings.items():
+            stack, how = next((stack, name[len(stack) + 2 :]) for stack in p["ringed"] if name.startswith(stack))
+            look = {"color": colours(p)[stack], "linestyle": "-" if TOLD[how] else "--", "marker": "o", "markersize": 4}
+            panels[0].plot(p["rings"], [rate / 1e3 for rate, _ in points], label=name, **look)
+            panels[1].plot(p["rings"], [told for _, told in points], **look)
+        for ax, label in zip(panels, ("packets a second (thousands)", "notifications a packet"), strict=True):
+            ax.set_xscale("log", base=2)
+            ax.set_xticks(p["rings"])
+            plain_numbers(ax, "x")
+            ax.set_xlabel("requests that the ring holds")
+            ax.set_ylabel(label)
+            ax.set_ylim(0)
+        panels[0].figure.legend(loc="outside lower center", ncols=2)
+    save_figure(panels, folder / "rings.png")
