@@ -236,7 +236,9 @@ def draw(folder, table, effects, policies) -> None:
     axes[0].invert_yaxis()
     axes[1].set_xscale("symlog", linthresh=10)
     axes[1].set_xlim(left=0)
-    axes[0].legend(title="mean and 95 % interval over days", fontsize="small")
+    handles, rule_books = axes[0].get_legend_handles_labels()
+    title = "mean and 95 % interval over days"
+    figure.legend(handles, rule_books, title=title, loc="outside upper center", ncols=2)
     figure.savefig(folder / "policies.png", dpi=150)
     plt.close(figure)
     figure, axes = plt.subplots(1, 2, figsize=(9, 4.5), layout="constrained", sharey=True)
