@@ -248,6 +248,7 @@ def draw(folder, table, effects, policies) -> None:
         changes = [change(effects[name], published, key) for name in names]
         ax.barh(names, [m for m, _ in changes], xerr=[h for _, h in changes])
         ax.axvline(0, color="k", lw=0.8)
+        ax.locator_params(axis="x", nbins=5)
         ax.set(xlabel=f"change of {label}", title=f"as published: {mean(published, key):,.0f}")
     axes[0].invert_yaxis()
     figure.suptitle(f"{QUIRK_POLICY} with a quirk turned off; 95 % intervals over days")
