@@ -298,6 +298,7 @@ def test_without_the_kernels_trace_the_runners_time_stamps_stand_in(monkeypatch:
     monkeypatch.setattr(module._Observation, "_plan", plan_without_trace)
     run = _run(Guest(name="g", workload=periodic("2ms", "20ms", count=5)), timeline=True)
     assert run.manifest["timeline"]["source"] == "runner"
+    assert run.manifest["timeline"]["why"].startswith("tracefs: ")
     assert len(run.slices) == 5
     for piece, later in pairwise(run.slices):
         assert piece.end_ns < later.start_ns

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from virtsim.backends.timeline import read_trace
 from virtsim.results.run import Slice, Wakeup
+from virtsim.results.waits import events_of, waits_of
 
 # Recorded on Linux 6.18, two tasks on one CPU, shortened; the third switch leaves a name with spaces.
 _SWITCH = (
@@ -26,8 +27,8 @@ _NAMES = {41: ("a", "one"), 42: ("b", "two")}
 def test_slices_lie_between_switches_and_end_with_the_run() -> None:
     slices, wakeups = read_trace(_TRACE, _NAMES, 1_000_000_000_000, 8_000_000)
     assert slices == [
-        Slice(1, 150_000, 4_150_000, "a", "one"),
-        Slice(1, 4_150_000, 6_150_000, "b", "two"),
+        Slice(1, 150_000, 4_150_000, "a", "one", "R"),
+        Slice(1, 4_150_000, 6_150_000, "b", "two", "S"),
         Slice(1, 7_150_000, 8_000_000, "a", "one"),
     ]
     assert wakeups == [Wakeup(100_000, 1, "a", "one")]
@@ -36,3 +37,19 @@ def test_slices_lie_between_switches_and_end_with_the_run() -> None:
 def test_what_lies_after_the_end_is_cut_off() -> None:
     slices, _ = read_trace(_TRACE, _NAMES, 1_000_000_000_000, 5_000_000)
     assert slices[-1] == Slice(1, 4_150_000, 5_000_000, "b", "two")
+
+
+def test_the_stream_of_events_and_the_waits_are_those_of_the_trace() -> None:
+    slices, wakeups = read_trace(_TRACE, _NAMES, 1_000_000_000_000, 8_000_000)
+    assert [tuple(event) for event in events_of(slices, wakeups)] == [
+        (100_000, 1, "sched_wakeup", "", "", "a/one"),
+        (150_000, 1, "sched_switch", "", "", "a/one"),
+        (4_150_000, 1, "sched_switch", "a/one", "R", "b/two"),
+        (6_150_000, 1, "sched_switch", "b/two", "S", ""),
+        (7_150_000, 1, "sched_switch", "", "", "a/one"),
+        (8_000_000, 1, "sched_switch", "a/one", "", ""),
+    ]
+    assert list(waits_of(slices, wakeups)) == [
+        (("a", "one"), 100_000, 150_000),
+        (("a", "one"), 4_150_000, 7_150_000),
+    ]

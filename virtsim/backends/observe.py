@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from virtsim.core.spec import CpuSet
 from virtsim.core.streams import Streams
 from virtsim.core.units import format_cpu_list, parse_duration
 from virtsim.results.run import Run, Slice, Wakeup
-from virtsim.results.sums import sum_times
+from virtsim.results.sums import latency_records, sum_times
 from virtsim.scenario.guest import Guest
 from virtsim.scenario.scenario import Scenario
 from virtsim.workload import operations as ops
@@ -266,7 +267,7 @@ class _Observation:
             duration_ns=report.duration_ns,
             tasks=tasks,
             guests=sum_times(self.scenario, tasks, report.guests()),
-            latencies=report.latencies(),
+            latencies=report.latencies() + latency_records(slices, wakeups),
             requests=report.requests(),
             slices=slices,
             wakeups=wakeups,
@@ -277,7 +278,11 @@ class _Observation:
         if not self.timeline:
             return [], [], {}
         if report.image.header("timeline") == layout().constants["TIMELINE_OWN"]:
-            source = {"source": "runner", "note": "operations from begin to end, waiting included; no kernel trace"}
+            source = {
+                "source": "runner",
+                "note": "operations from begin to end, waiting included; no kernel trace",
+                "why": f"tracefs: {os.strerror(report.image.header('trace_errno'))}",
+            }
             return report.spans(), [], {"timeline": source}
         zero_ns = report.image.header("released_ns")
         slices, wakeups = read_trace(trace, report.pids(), zero_ns, report.duration_ns)

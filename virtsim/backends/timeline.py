@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from virtsim.results.run import Slice, Wakeup
 
 _EVENT = re.compile(r"\[(\d+)\] .*? (\d+)\.(\d{6}): (sched_switch|sched_wakeup|sched_wakeup_new): (.*)$")
-_SWITCH = re.compile(r"prev_comm=.* prev_pid=(\d+) prev_prio=.* ==> next_comm=.* next_pid=(\d+) ")
+_SWITCH = re.compile(r"prev_comm=.* prev_pid=(\d+) prev_prio=.*?prev_state=(\S+) ==> next_comm=.* next_pid=(\d+) ")
 _WAKEUP = re.compile(r"comm=.* pid=(\d+) prio=.*target_cpu=(\d+)")
 
 
@@ -30,11 +30,11 @@ def read_trace(
     wakeups: list[Wakeup] = []
     running: dict[int, tuple[int, int]] = {}
 
-    def close(cpu: int, time_ns: int) -> None:
+    def close(cpu: int, time_ns: int, state: str = "") -> None:
         pid, start_ns = running.pop(cpu)
         time_ns = min(time_ns, end_ns)
         if time_ns > start_ns:
-            slices.append(Slice(cpu, start_ns, time_ns, *names[pid]))
+            slices.append(Slice(cpu, start_ns, time_ns, *names[pid], state if time_ns < end_ns else ""))
 
     for line in text.splitlines():
         event = _EVENT.search(line)
@@ -47,9 +47,9 @@ def read_trace(
             if switch is None:
                 continue
             if cpu in running:
-                close(cpu, time_ns)
-            if int(switch[2]) in names:
-                running[cpu] = int(switch[2]), time_ns
+                close(cpu, time_ns, switch[2][0])
+            if int(switch[3]) in names:
+                running[cpu] = int(switch[3]), time_ns
         else:
             wakeup = _WAKEUP.match(event[5])
             if wakeup is not None and int(wakeup[1]) in names and time_ns <= end_ns:

@@ -12,6 +12,7 @@ import typer
 from virtsim.cli.console import check_target, note, say, show_table, show_value, write_json
 from virtsim.cli.options import Host, Json, ScenarioFile, Seed
 from virtsim.cli.scenarios import load_scenario
+from virtsim.core.errors import SpecError
 
 if TYPE_CHECKING:
     from virtsim.results.run import Run
@@ -36,6 +37,10 @@ def run(
     replications: Annotated[
         int, typer.Option(min=1, help="With --in both: replications behind the model's intervals.")
     ] = 10,
+    policy: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Who schedules in the model: eevdf, cfs, rr, lottery, credit2, ..."),
+    ] = None,
     timeline: Annotated[Path | None, typer.Option(metavar="FILE.png", help="Draw who ran when.")] = None,
     trace: Annotated[Path | None, typer.Option(metavar="FILE.json", help="Write a trace for ui.perfetto.dev.")] = None,
     save: Annotated[Path | None, typer.Option(metavar="FILE.jsonl.gz", help="Write the runs.")] = None,
@@ -47,12 +52,14 @@ def run(
     """
     for option, target in (("--timeline", timeline), ("--trace", trace), ("--save", save), ("--json", json)):
         check_target(option, target)
+    if policy is not None and world is not World.model:
+        raise SpecError("--policy", "a kernel keeps its scheduler; leave it out, or take --in model")
     scenario = load_scenario(file)
     if host is not None:
         scenario = scenario.replace(host=host).checked()
     seeds = range(seed, seed + repeat)
     with_timeline = timeline is not None or trace is not None
-    runs = list(_run_all(scenario, world, seeds, with_timeline))
+    runs = list(_run_all(scenario, world, seeds, with_timeline, policy))
     comparison = _compare(runs, replications) if world is World.both else None
     if save is not None:
         from virtsim.results.store import save_runs
@@ -75,7 +82,7 @@ def run(
         _show(runs, comparison)
 
 
-def _run_all(scenario: Scenario, world: World, seeds: range, timeline: bool) -> Iterator[Run]:
+def _run_all(scenario: Scenario, world: World, seeds: range, timeline: bool, policy: str | None) -> Iterator[Run]:
     """Model first: what it refuses is refused before the kernel is troubled."""
     from virtsim.experiment.progress import track
 
@@ -83,7 +90,7 @@ def _run_all(scenario: Scenario, world: World, seeds: range, timeline: bool) -> 
         from virtsim.machine import simulate
 
         for seed in track(seeds, "model", show=None if len(seeds) > 1 else False):
-            yield simulate(scenario, seed=seed, timeline=timeline)
+            yield simulate(scenario, seed=seed, timeline=timeline, policy=policy)
     if world is not World.model:
         from virtsim.backends import observe
 

@@ -143,7 +143,7 @@ def _decode_quantity(kind: type, raw: Any) -> Any:
     if quantity is None:
         raise NotImplementedError(f"no spec field may have the type {kind.__name__}")
     if not isinstance(raw, str):
-        raise ValueError(f"expected text with a unit, got {type(raw).__name__}; a {kind.__name__} is written as text")
+        raise ValueError(f"expected text with a unit, got {type(raw).__name__}; write the {kind.__name__} as text")
     return quantity.parse(raw)
 
 
@@ -267,33 +267,63 @@ def _spec_error(message: str, prefix: str, cause: BaseException | None, kind: An
         path = f"{path}.{inner}" if path and inner and not inner.startswith("[") else path + inner
     missing = re.fullmatch(r"Object (?:missing required|contains unknown) field `(.*)`", reason, re.DOTALL)
     if missing:
+        fields = _fields(kind, path)
         path = ".".join(filter(None, (path, missing[1] or "''")))
-        reason = "the field is required" if "missing" in reason else "there is no such field; check its spelling"
-    unknown = re.fullmatch(r"Invalid enum value '(.*)'", reason, re.DOTALL)
+        reason = "the field is required" if "missing" in reason else _no_such_field(missing[1], fields)
+    unknown = re.fullmatch(r"Invalid (?:enum )?value '(.*)'", reason, re.DOTALL)
     if unknown and (choices := _choices(kind, path)):
         close = difflib.get_close_matches(unknown[1], choices, n=1)
         hint = f"did you mean {close[0]!r}? " if close else ""
         reason = f"{unknown[1][:60]!r} is none of the values; {hint}known: {', '.join(choices)}"
+    short = re.fullmatch(r"Expected `array` of length >= (\d+)", reason)
+    if short:
+        reason = f"must have at least {short[1]} entr{'y' if short[1] == '1' else 'ies'}"
     for pattern, meaning in _PATTERNS.items():
         if reason == f"Expected `str` matching regex {pattern!r}":
             reason = f"expected {meaning}"
     return SpecError(f"{prefix}{_printable(path or 'document')}", _printable(reason))
 
 
+def _no_such_field(name: str, fields: list[str]) -> str:
+    close = difflib.get_close_matches(name, fields, n=1)
+    return f"there is no such field; {f'did you mean {close[0]!r}?' if close else 'check its spelling'}"
+
+
+def _fields(hint: Any, path: str) -> list[str]:
+    """Names of the fields that the table at ``path`` may have."""
+    structs = [part for part in _types_at(hint, path) if hasattr(part, "__struct_fields__")]
+    return sorted({name for struct in structs for name in struct.__struct_encode_fields__})
+
+
 def _choices(hint: Any, path: str) -> list[str]:
-    """Values that the field at ``path`` may have, if its type lists them."""
-    parts = [hint]
+    """Values that the field at ``path`` may have, if its type lists them, or its kinds if it tells tables apart."""
+    above, _, name = path.rpartition(".")
+    configs = [part.__struct_config__ for part in _types_at(hint, above) if hasattr(part, "__struct_config__")]
+    tags = [str(config.tag) for config in configs if config.tag_field == name]
+    parts = _types_at(hint, path)
+    return tags or [str(value) for part in parts if get_origin(part) is Literal for value in get_args(part)]
+
+
+def _types_at(hint: Any, path: str) -> list[Any]:
+    """Types that what is at ``path`` may have."""
+    parts = _alternatives([hint])
     for step in re.findall(r"\w+|\[\w*\]", path):
         if step[0] == "[":
             parts = [item for part in parts if get_origin(part) is list for item in get_args(part)]
         else:
             structs = [part for part in parts if step in getattr(part, "__struct_fields__", ())]
             parts = [get_type_hints(struct)[step] for struct in structs]
-        while any(get_origin(part) in (Union, UnionType) for part in parts):
-            parts = [
-                one for part in parts for one in (get_args(part) if get_origin(part) in (Union, UnionType) else [part])
-            ]
-    return [str(value) for part in parts if get_origin(part) is Literal for value in get_args(part)]
+        parts = _alternatives(parts)
+    return parts
+
+
+def _alternatives(parts: list[Any]) -> list[Any]:
+    """The types with those of unions apart."""
+    while any(get_origin(part) in (Union, UnionType) for part in parts):
+        parts = [
+            one for part in parts for one in (get_args(part) if get_origin(part) in (Union, UnionType) else [part])
+        ]
+    return parts
 
 
 def _printable(text: str) -> str:

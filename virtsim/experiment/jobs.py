@@ -76,6 +76,14 @@ def default_simulate() -> Simulate:
     return simulate
 
 
+def check_policy(choice: Any) -> None:
+    """Refuse what ``simulate`` would refuse as its ``policy``, before anything is run."""
+    if choice is not None:
+        from virtsim.machine.chosen_policy import ChosenPolicy
+
+        ChosenPolicy(choice)
+
+
 def job_key(scenario: Scenario, seed: int, replication: int, timeline: bool, simulate: Simulate | None) -> str:
     """Name of a finished run's file: another scenario, seed, card, version or simulator has another name."""
     parts = [scenario.digest, str(seed), str(replication), str(timeline), virtsim.__version__, _described(simulate)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,13 +13,16 @@ from virtsim.core.spec import decode_json, encode_json
 from virtsim.experiment.change import change
 from virtsim.experiment.design import DESIGNS, Levels, Point
 from virtsim.experiment.engines import engine_for, worker_count
-from virtsim.experiment.jobs import Job, Simulate, job_key
+from virtsim.experiment.jobs import Job, Simulate, check_policy, default_simulate, job_key
 from virtsim.experiment.progress import track
 from virtsim.results.manifest import make_manifest
 from virtsim.results.run import Run
 from virtsim.results.runset import Entry, RunSet
 from virtsim.results.statistics import replications_needed
 from virtsim.scenario.scenario import Scenario
+
+#: The factor that is no field of the scenario, but an argument of ``simulate``.
+POLICY = "policy"
 
 
 class How(NamedTuple):
@@ -161,7 +165,8 @@ def sweep(
         What the variants are made from.
     factors : mapping of str to levels
         Path of a field and the values it takes: ``{"guests.web.stack": ["native", "container"]}``; for values
-        that are tables or workloads a mapping of label to value. Paths: :mod:`virtsim.experiment.change`.
+        that are tables or workloads a mapping of label to value. Paths: :mod:`virtsim.experiment.change`. The path
+        ``policy`` is that argument of :func:`~virtsim.machine.simulate.simulate`.
     n : int
         Replications of each variant.
     design : str
@@ -177,9 +182,16 @@ def sweep(
     how = _how(seed, workers, engine, folder, timeline, progress, simulate)
     if design not in DESIGNS:
         raise SpecError("design", f"{design!r} is not a design; known: {', '.join(DESIGNS)}")
-    points = [(point, change(scenario, point.changes)) for point in DESIGNS[design](factors)]
+    points = [(point, change(scenario, _fields(point))) for point in DESIGNS[design](factors)]
+    for point, _ in points:
+        check_policy(point.changes.get(POLICY))
     about = {"scenario": scenario.digest, "design": design, "factors": list(factors)}
     return _run_all(points, range(_count(n)), how, about)
+
+
+def _fields(point: Point) -> dict[str, Any]:
+    """What a point changes in the scenario."""
+    return {path: value for path, value in point.changes.items() if path != POLICY}
 
 
 def _how(
@@ -233,12 +245,15 @@ def _run_all(
 
 
 def _job(point: Point, scenario: Scenario, replication: int, how: How, keep: Path | None) -> Job:
+    simulate = how.simulate
+    if POLICY in point.changes:
+        simulate = partial(simulate or default_simulate(), policy=point.changes[POLICY])
     file = None
     if keep is not None:
-        key = job_key(scenario, how.seed, replication, how.timeline, how.simulate)
+        key = job_key(scenario, how.seed, replication, how.timeline, simulate)
         file = keep.absolute() / "finished" / f"{key}.jsonl.gz"
     label = ", ".join(f"{path}={level!r}" for path, level in point.labels.items()) or scenario.name
-    return Job(encode_json(scenario), label, how.seed, replication, how.timeline, how.simulate, file)
+    return Job(encode_json(scenario), label, how.seed, replication, how.timeline, simulate, file)
 
 
 def _make(jobs: Sequence[Job], how: How) -> list[Run]:

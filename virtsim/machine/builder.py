@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from virtsim.core.streams import SplitMix64, Streams
+from virtsim.machine.chosen_policy import ChosenPolicy
 from virtsim.machine.classes import Classes
 from virtsim.machine.compiler import GuestCompiler
 from virtsim.machine.devices import DRIVER_DOMAIN, GuestDevices, MachineDevices
@@ -49,6 +50,8 @@ class MachineBuilder:
         Number of the draw of the host's own phases and latencies.
     tick_passed_ns : int, optional, ns
         Time since the last tick at the start; drawn if absent.
+    chosen : ChosenPolicy, optional
+        Who schedules the host's tasks; what card and scenario say if absent.
 
     Attributes
     ----------
@@ -71,6 +74,7 @@ class MachineBuilder:
         folder: Path | None = None,
         phases: int = 0,
         tick_passed_ns: int | None = None,
+        chosen: ChosenPolicy | None = None,
     ) -> None:
         self.scenario = scenario
         self.card = card
@@ -96,8 +100,10 @@ class MachineBuilder:
         specs = [task for guest in scenario.guests if guest.vcpus is None for task in guest.workload.tasks]
         #: The scheduling classes of each kernel.
         self.classes = {self.heart: Classes(self.heart, specs, card.kernel.numbers, self._realtime_groups())}
+        self.chosen = chosen or ChosenPolicy(None)
         everywhere = frozenset(range(card.topology.cpus))
         self.allowed = frozenset(scenario.cpus) if scenario.cpus else everywhere
+        self.chosen.add_to(self.heart, self.allowed)
         self.groups: dict[str, Group] = {}
         self.tasks: list[tuple[str, str, Task]] = []
         self.devices = MachineDevices(
@@ -111,12 +117,28 @@ class MachineBuilder:
         for group in scenario.groups:
             self._add_group(group, group.name, self.groups.get(group.parent or "", self.heart.root))
         if isinstance(self.heart, Storey):
-            self.vcpu_scheduling = VcpuScheduling(self.heart, scenario.guests, self.allowed, scenario.driver_domain)
+            guests = scenario.guests if self.chosen.name is None else ()
+            self.vcpu_scheduling = VcpuScheduling(self.heart, guests, self.allowed, scenario.driver_domain)
         for number, guest in enumerate(scenario.guests):
             self._add_guest(guest, number)
         self.tasks += self.devices.back_ends
+        self._enroll()
         if isinstance(self.heart, Storey):
             self.tower = Tower([self.heart, *(storey for floors in self.storeys.values() for storey in floors)])
+
+    def _enroll(self) -> None:
+        """Give the host's tasks, vCPUs among them, to the chosen policy."""
+        if self.chosen.policy is None:
+            return
+        specs = {
+            (guest.name, process): spec.nice
+            for guest in self.scenario.guests
+            for spec in guest.workload.tasks
+            for process in spec.process_names
+        }
+        names = {id(task): (guest, specs.get((guest, process))) for guest, process, task in self.tasks}
+        mine = [(*names.get(id(task), (task.name.partition("/")[0], None)), task) for task in self.heart.tasks]
+        self.chosen.enroll(self.scenario, [(guest, task, nice) for guest, nice, task in mine])
 
     @property
     def hearts(self) -> list[Heart]:

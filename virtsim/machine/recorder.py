@@ -19,16 +19,17 @@ from virtsim.results.run import (
     VcpuRecord,
     Wakeup,
 )
-from virtsim.results.sums import sum_times
+from virtsim.results.sums import latency_records, sum_times
 from virtsim.scenario.scenario import Scenario
 from virtsim.scheduling.group import Group
 from virtsim.scheduling.program import Code
-from virtsim.scheduling.task import ENDED, Task
+from virtsim.scheduling.request import MAX_REQUESTS
+from virtsim.scheduling.task import BLOCKED, ENDED, Task
 from virtsim.scheduling.vcpu_states import BUSY, IDLE, OVERHEAD, STEAL
 
 _LATENCY_KINDS = {WAKEUP: "wakeup_latency", RESPONSE: "response_time", IO: "io_latency"}
-#: Requests of one run that are kept one by one; histograms count all.
-MAX_REQUESTS = 200_000
+#: How a task has left its CPU, by its state; one that could go on is ``R``.
+_LEFT = {BLOCKED: "S", ENDED: "X"}
 
 
 class Recorder:
@@ -48,15 +49,16 @@ class Recorder:
         self._timeline = timeline
 
     def _switch(self, time_ns: int, cpu: int, previous: Task | None, chosen: Task | None) -> None:
-        self._close(cpu, time_ns)
+        if previous is not None:
+            self._close(cpu, time_ns, _LEFT.get(previous.state, "R"))
         if chosen is not None:
             self._running[cpu] = (time_ns, chosen)
 
-    def _close(self, cpu: int, time_ns: int) -> None:
+    def _close(self, cpu: int, time_ns: int, state: str = "") -> None:
         since_ns, task = self._running.pop(cpu, (time_ns, None))
         if task is not None and time_ns > since_ns:
             guest, _, process = task.name.partition("/")
-            self._slices.append(Slice(cpu, since_ns, time_ns, guest, process))
+            self._slices.append(Slice(cpu, since_ns, time_ns, guest, process, state))
 
     def _wakeup(self, time_ns: int, cpu: int, task: Task) -> None:
         guest, _, process = task.name.partition("/")
@@ -88,7 +90,7 @@ class Recorder:
             duration_ns=heart.now_ns,
             tasks=tasks,
             guests=sum_times(self.scenario, tasks, self._guests()),
-            latencies=latencies,
+            latencies=latencies + latency_records(self._slices, self._wakeups),
             requests=requests,
             slices=sorted(self._slices, key=lambda piece: (piece.start_ns, piece.cpu)),
             wakeups=self._wakeups,
@@ -180,9 +182,10 @@ class Recorder:
             for task, arrival, start, end in queue.served
         ]
         histograms: dict[tuple[str, str], Histogram] = {}
-        for request in requests:
-            histogram = histograms.setdefault((request.guest, request.task), Histogram())
-            histogram.add(request.end_ns - request.arrival_ns)
+        for heart in self.builder.hearts:
+            for queue in heart.queues:
+                for task, tally in queue.tallies.items():
+                    histograms.setdefault(_names(task), Histogram()).merge(tally.histogram())
         for (guest, process), histogram in sorted(histograms.items()):
             record = LatencyRecord(guest=guest, task=process, kind="request_latency", histogram=histogram)
             latencies.append(record)

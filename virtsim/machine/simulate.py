@@ -8,6 +8,7 @@ from typing import Any
 from virtsim.core.errors import ModelError, SpecError
 from virtsim.core.streams import Streams
 from virtsim.machine.builder import MachineBuilder
+from virtsim.machine.chosen_policy import Choice, ChosenPolicy
 from virtsim.machine.recorder import Recorder
 from virtsim.platform.host import HostCard, load_host
 from virtsim.platform.stack import stack_for
@@ -23,6 +24,7 @@ def simulate(
     phases: int = 0,
     tick_passed_ns: int | None = None,
     timeline: bool = False,
+    policy: Choice | None = None,
     host: HostCard | None = None,
     folder: Path | None = None,
 ) -> Run:
@@ -44,6 +46,11 @@ def simulate(
         drawn with the other phases if absent.
     timeline : bool
         Keep every slice and wake-up (memory grows with them).
+    policy : str, class or Policy, optional
+        Who schedules the host's tasks and vCPUs instead of what card and scenario say: ``"eevdf"``, ``"cfs"``,
+        ``"rr"``, ``"fifo"``, ``"lottery"``, ``"stride"``, ``"credit"``, ``"credit2"``, ``"bvt"``, or a policy of your
+        own (its class, or a new object). Tasks that ask for a real-time class of Linux keep it, above the policy.
+        Groups and quotas are the fair class's (the first two).
     host : HostCard, optional
         Prices and kernel; the card that the scenario names if absent.
     folder : Path, optional
@@ -57,20 +64,26 @@ def simulate(
     Raises
     ------
     SpecError
-        If the scenario or a card it names is not acceptable, or a CPU is not there.
+        If the scenario or a card it names is not acceptable, or a CPU is not there; if there is no such policy, or it
+        does not know what the scenario asks for.
     ModelError
         If it asks for something that this version does not model.
     """
     if not 0 <= seed < 2**63 or replication < 0 or phases < 0:
         raise SpecError("seed", "seed, replication and phases are whole numbers of at least 0")
     scenario = scenario.checked()
-    card = host if host is not None else load_host(scenario.host)
+    chosen = ChosenPolicy(policy)
+    chosen.check(scenario)
+    card = chosen.card(host if host is not None else load_host(scenario.host))
     _check(scenario, card)
     streams = Streams(seed, replication)
-    builder = MachineBuilder(scenario, card, streams, folder, phases, tick_passed_ns)
+    builder = MachineBuilder(scenario, card, streams, folder, phases, tick_passed_ns, chosen)
     recorder = Recorder(scenario, builder, timeline)
     builder.advance(int(scenario.duration))  # a plain int: a Duration would be recorded as text
-    return recorder.run(seed, _manifest(card, replication, phases))
+    manifest = _manifest(card, replication, phases)
+    if chosen.name is not None:
+        manifest["policy"] = chosen.name
+    return recorder.run(seed, manifest)
 
 
 def _check(scenario: Scenario, card: HostCard) -> None:

@@ -13,6 +13,7 @@ from virtsim.core.spec import encode_json
 from virtsim.core.units import show_duration
 from virtsim.results.histogram import Histogram
 from virtsim.results.schema import AT_ONCE_NS, INTERLUDE_NS, LATENCIES, METRICS, PERCENTILES, Metric
+from virtsim.results.waits import SchedulerEvent, events_of
 from virtsim.scenario.scenario import Scenario
 
 if TYPE_CHECKING:
@@ -117,13 +118,18 @@ class RequestRecord(msgspec.Struct, array_like=True):
 
 
 class Slice(msgspec.Struct, array_like=True, frozen=True):
-    """A task on a CPU, from ``start_ns`` to ``end_ns``."""
+    """A task on a CPU, from ``start_ns`` to ``end_ns``.
+
+    ``state`` is that in which it left: ``R`` (it could have gone on), ``S`` or ``D`` (asleep), ``X`` (ended); empty
+    where the run's end cut it off, or a world cannot tell.
+    """
 
     cpu: int
     start_ns: int
     end_ns: int
     guest: str
     task: str
+    state: str = ""
 
 
 class Wakeup(msgspec.Struct, array_like=True, frozen=True):
@@ -205,12 +211,15 @@ class Run(msgspec.Struct, kw_only=True):
     @property
     def digest(self) -> str:
         """Hash of everything but the manifest: equal runs have equal digests, in any process."""
-        bare = msgspec.structs.replace(self, manifest={})
-        text = encode_json(bare)
+        bare = {name: getattr(self, name) for name in self.__struct_fields__} | {"manifest": {}}
+        # What came later is left out of runs without: they keep the digests under which they were published.
         if not self.devices:
-            # A run that uses none keeps the digest under which it was published.
-            text = text.replace(b'"devices":[],', b"", 1)
-        return hashlib.blake2b(text, digest_size=16).hexdigest()
+            del bare["devices"]
+        if not any(piece.state for piece in self.slices):
+            bare["slices"] = [
+                (piece.cpu, piece.start_ns, piece.end_ns, piece.guest, piece.task) for piece in self.slices
+            ]
+        return hashlib.blake2b(encode_json(bare), digest_size=16).hexdigest()
 
     @property
     def disturbed(self) -> bool:
@@ -288,6 +297,13 @@ class Run(msgspec.Struct, kw_only=True):
             if row.entity == entity and row.metric == metric:
                 return row.value
         raise KeyError(f"this run has no {metric} of {entity}")
+
+    def events(self) -> list[SchedulerEvent]:
+        """The timeline as a stream of ``sched_switch`` and ``sched_wakeup`` events; see :mod:`virtsim.results.waits`.
+
+        ``pandas.DataFrame(run.events())`` is a table with a column for each of :class:`SchedulerEvent`'s fields.
+        """
+        return events_of(self.slices, self.wakeups)
 
     def to_frame(self) -> pandas.DataFrame:
         """The metrics as a data frame with the columns entity, metric, unit, value (needs pandas)."""

@@ -61,6 +61,12 @@ METRICS: dict[str, Column] = {
     "major_faults": Column("1", "task", "Page faults that waited for I/O."),
     "migrations": Column("1", "task", "Moves from one CPU to another."),
     "operations": Column("1", "task", "Rounds of the program's innermost counted operations that were completed."),
+    "scheduling_latency": Column(
+        "ns",
+        "task",
+        "From a wake-up, or from where the task had to leave its CPU, until it runs (p50, p90, p99, mean; only with a "
+        "timeline).",
+    ),
     "wakeup_latency": Column("ns", "task", "From a periodic job's due time until the task runs (p50, p90, p99, mean)."),
     "wakeup_at_once": Column("1", "task", "Share of a periodic job's wake-ups that came within 0.5 ms."),
     "mean_turn": Column("ns", "task", "Mean time on a CPU from one switch to the next (only with a timeline)."),
@@ -111,7 +117,7 @@ METRICS: dict[str, Column] = {
 }
 
 #: Kinds of latency, and the percentiles that are reported of each.
-LATENCIES = ("wakeup_latency", "response_time", "request_latency", "io_latency")
+LATENCIES = ("scheduling_latency", "wakeup_latency", "response_time", "request_latency", "io_latency")
 PERCENTILES = (50, 90, 99)
 #: A wake-up later than this waited for somebody else to stop, ns.
 AT_ONCE_NS = 500_000

@@ -1,13 +1,22 @@
-"""What guests and groups get from their tasks' records: the same sums in both worlds."""
+"""What is worked out of a run's records in the same way in both worlds."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from virtsim.results.run import GuestRecord, TaskRecord
+from virtsim.results.run import GuestRecord, LatencyRecord, Slice, TaskRecord, Wakeup
+from virtsim.results.waits import scheduling_latencies
 from virtsim.scenario.scenario import Scenario
 
 _TIMES = ("run_time_ns", "wait_time_ns", "sleep_time_ns")
+
+
+def latency_records(slices: Iterable[Slice], wakeups: Iterable[Wakeup]) -> list[LatencyRecord]:
+    """Scheduling latencies of all tasks that waited, from a timeline; none without."""
+    return [
+        LatencyRecord(guest=guest, task=task, kind="scheduling_latency", histogram=histogram)
+        for (guest, task), histogram in sorted(scheduling_latencies(slices, wakeups).items())
+    ]
 
 
 def sum_times(scenario: Scenario, tasks: Iterable[TaskRecord], records: Sequence[GuestRecord]) -> list[GuestRecord]:

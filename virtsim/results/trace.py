@@ -9,7 +9,6 @@ References
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,8 @@ from typing import Any
 import msgspec
 
 from virtsim.core.files import write_whole
-from virtsim.results.run import Run, Slice
+from virtsim.results.run import Run
+from virtsim.results.waits import waits_of
 
 #: Thread numbers of a process: CPUs from 1, tasks from here.
 _FIRST_TASK = 10_001
@@ -78,22 +78,15 @@ def _names(run: Run, process: int, tasks: dict[str, int]) -> Iterator[Event]:
 
 
 def _wakeups(run: Run, process: int, tasks: dict[str, int]) -> Iterator[Event]:
-    """An instant for each wake-up, and the span from there to the task's next slice."""
-    starts: dict[str, list[int]] = {}
-    for piece in sorted(run.slices, key=_by_start):
-        starts.setdefault(f"{piece.guest}/{piece.task}", []).append(piece.start_ns)
+    """An instant for each wake-up, and a span for each time that a task waited: woken, or sent off its CPU."""
     for wakeup in run.wakeups:
         name = f"{wakeup.guest}/{wakeup.task}"
         where = {"ts": _us(wakeup.time_ns), "pid": process, "tid": tasks[name], "cat": "wakeup"}
         yield {**where, "ph": "i", "s": "t", "name": "wakeup", "args": {"cpu": wakeup.cpu}}
-        mine = starts.get(name, [])
-        following = bisect_left(mine, wakeup.time_ns)
-        if following < len(mine) and mine[following] > wakeup.time_ns:
-            yield {**where, "ph": "X", "name": "runnable", "dur": _us(mine[following] - wakeup.time_ns)}
-
-
-def _by_start(piece: Slice) -> int:
-    return piece.start_ns
+    for (guest, task), since_ns, until_ns in waits_of(run.slices, run.wakeups):
+        if until_ns > since_ns:
+            where = {"ts": _us(since_ns), "pid": process, "tid": tasks[f"{guest}/{task}"], "cat": "runnable"}
+            yield {**where, "ph": "X", "name": "runnable", "dur": _us(until_ns - since_ns)}
 
 
 def _requests(run: Run, process: int, tasks: dict[str, int]) -> Iterator[Event]:

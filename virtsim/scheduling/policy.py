@@ -48,6 +48,12 @@ class Policy:
     def attach(self) -> None:
         """The heart is there now; the place for timers and for a record per CPU."""
 
+    def enroll(self, task: Task, weight: int) -> None:
+        """``task`` is this policy's from now on, where a whole host was given to it; set ``task.policy_data``.
+
+        ``weight`` is its part: 1024 for the only task of a guest with the usual weight.
+        """
+
     def enqueue(self, task: Task, woken: bool) -> None:
         """``task`` waits from now on; ``woken`` says that it slept or is new, otherwise it has just run."""
         raise NotImplementedError

@@ -1,4 +1,9 @@
+cimport cython
+
+from virtsim.scheduling.tally cimport Tally
 from virtsim.scheduling.task cimport Task
+
+cdef long long MAX_REQUESTS
 
 
 cdef class RequestQueue:
@@ -7,6 +12,8 @@ cdef class RequestQueue:
     cdef public long long left
     cdef public long long sleep_ns
     cdef public list served
+    cdef public dict tallies
 
     cpdef long long take(self)
+    @cython.locals(tally=Tally)
     cpdef void record(self, Task task, long long arrival_ns, long long start_ns, long long end_ns)

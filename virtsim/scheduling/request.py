@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from virtsim.scheduling.tally import Tally
+
 if TYPE_CHECKING:
     from virtsim.scheduling.task import Task
 
 #: An arrival that never comes: a worker that waits for it sleeps to the end of the run.
 NEVER_NS = 1 << 61
+#: Requests that are kept one by one, so that a long run does not grow with them; tallies count all.
+MAX_REQUESTS = 200_000
 
 
 class RequestQueue:
@@ -29,9 +33,12 @@ class RequestQueue:
     Attributes
     ----------
     served : list of (task, arrival_ns, start_ns, end_ns)
+        The first :data:`MAX_REQUESTS`.
+    tallies : dict of Task to Tally
+        Times from arrival to end of all that a task has served.
     """
 
-    __slots__ = ("arrivals", "left", "name", "served", "sleep_ns")
+    __slots__ = ("arrivals", "left", "name", "served", "sleep_ns", "tallies")
 
     def __init__(self, name: str, arrivals: Iterator[int], count: int | None = None, sleep_ns: int = 0) -> None:
         self.name = name
@@ -39,6 +46,7 @@ class RequestQueue:
         self.arrivals = arrivals
         self.left = count if count is not None else -1
         self.served: list[tuple[Task, int, int, int]] = []
+        self.tallies: dict[Task, Tally] = {}
 
     @property
     def exhausted(self) -> bool:
@@ -53,4 +61,9 @@ class RequestQueue:
 
     def record(self, task: Task, arrival_ns: int, start_ns: int, end_ns: int) -> None:
         """Note a served request."""
-        self.served.append((task, arrival_ns, start_ns, end_ns))
+        tally = self.tallies.get(task)
+        if tally is None:
+            tally = self.tallies[task] = Tally()
+        tally.add(end_ns - arrival_ns if end_ns > arrival_ns else 0)
+        if len(self.served) < MAX_REQUESTS:
+            self.served.append((task, arrival_ns, start_ns, end_ns))

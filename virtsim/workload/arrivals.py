@@ -101,7 +101,12 @@ class Arrivals(Written):
         try:
             lines = path.read_text(encoding="utf-8").splitlines()
         except (OSError, ValueError) as problem:
-            raise SpecError(str(self), f"the file of arrivals cannot be read: {problem}") from None
+            reason = problem.strerror if isinstance(problem, OSError) else problem
+            raise SpecError(
+                str(self),
+                f"the file of arrivals cannot be read: {path.absolute()}: {reason}; its path counts from the "
+                "scenario file's folder (or folder=...)",
+            ) from None
         times: list[int] = []
         for number, line in enumerate(lines, start=1):
             text = line.partition("#")[0].strip()

@@ -183,6 +183,7 @@ struct header {
     int64_t requests_used;
     int64_t spans_used;
     int64_t trace_lost;
+    int64_t trace_errno; /* why there is no kernel trace, if one was asked for */
     int64_t dispatch_ps;  /* ps for an operation that does nothing, in a loop */
     int64_t timing_ps;    /* ps more when it is timed and recorded */
     int64_t timestamp_ps; /* ps for one timestamp */

@@ -54,6 +54,7 @@ void trace_prepare(void)
     snprintf(where, sizeof where, "%s/tracing", TEXT(HEADER->scratch));
     mkdir(where, 0700);
     if (!mount_tracefs(where) || !open_instance()) {
+        HEADER->trace_errno = errno;
         trace_remove(TEXT(HEADER->trace_name));
         HEADER->timeline = TIMELINE_OWN;
     }

@@ -85,6 +85,10 @@ class BorrowedVirtualTime(Policy):
         self.waiting = Waiting()
         self.running: dict[int, Task] = {}
 
+    def enroll(self, task: Task, weight: int) -> None:
+        """It does not warp."""
+        task.policy_data = Borrower(weight)
+
     def enqueue(self, task: Task, woken: bool) -> None:
         """One that wakes has its virtual time brought up to the scheduler's, and may borrow."""
         data: Borrower = task.policy_data

@@ -85,6 +85,10 @@ class Credit(Policy):
 
     # -- hooks ----------------------------------------------------------------------------------------------
 
+    def enroll(self, task: Task, weight: int) -> None:
+        """As the one vCPU of a domain: a domain's weight counts for each of its vCPUs."""
+        task.policy_data = Vcpu(Domain(max(1, weight * DEFAULT_WEIGHT // 1024)))
+
     def enqueue(self, task: Task, woken: bool) -> None:
         """Behind those with the same priority; one that wakes with credit left is boosted."""
         data: Vcpu = task.policy_data

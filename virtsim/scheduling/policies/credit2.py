@@ -59,6 +59,10 @@ class Credit2(Policy):
         self.rate_limit = rate_limit
         self.waiting: list[Task] = []
 
+    def enroll(self, task: Task, weight: int) -> None:
+        """As the one vCPU of a domain: a domain's weight counts for each of its vCPUs."""
+        task.policy_data = Vcpu2(Domain2(max(1, weight * 256 // 1024)))
+
     def enqueue(self, task: Task, woken: bool) -> None:
         """By credit when it is asked for."""
         if woken:

@@ -35,6 +35,10 @@ class Lottery(Policy):
         self.rng = SplitMix64(seed)
         self.waiting: list[Task] = []
 
+    def enroll(self, task: Task, weight: int) -> None:
+        """As many tickets as its weight."""
+        task.policy_data = weight
+
     def enqueue(self, task: Task, woken: bool) -> None:
         """Its tickets take part from now on."""
         self.waiting.append(task)

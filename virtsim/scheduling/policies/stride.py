@@ -15,8 +15,8 @@ from virtsim.scheduling.policies.waiting import Waiting
 from virtsim.scheduling.policy import POLICIES, Policy
 from virtsim.scheduling.task import Task
 
-#: Stride of a task with one ticket, for a whole quantum.
-STRIDE1 = 1 << 20
+#: Stride of a task with one ticket, for a whole quantum: so large that many tickets leave some of it.
+STRIDE1 = 1 << 40
 
 
 @dataclass
@@ -44,6 +44,10 @@ class Stride(Policy):
         self.quantum = quantum
         self.waiting = Waiting()
         self.global_pass = 0
+
+    def enroll(self, task: Task, weight: int) -> None:
+        """As many tickets as its weight."""
+        task.policy_data = Tickets(weight)
 
     def enqueue(self, task: Task, woken: bool) -> None:
         """By pass; sleeping earns nothing."""
