@@ -3,8 +3,6 @@ cimport cython
 from virtsim.scheduling.tally cimport Tally
 from virtsim.scheduling.task cimport Task
 
-cdef long long MAX_REQUESTS
-
 
 cdef class RequestQueue:
     cdef public str name
