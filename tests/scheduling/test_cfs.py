@@ -14,7 +14,7 @@ from virtsim.scheduling.cfs import CfsQueue
 from virtsim.scheduling.fair import Entity
 from virtsim.scheduling.heart import Heart
 from virtsim.scheduling.settings import SchedulingCosts
-from virtsim.scheduling.task import Task
+from virtsim.scheduling.task import RUNNABLE, Task
 from virtsim.scheduling.weight import NICE_0_LOAD, group_load, nice_load, part_of
 
 ONE_CPU = {"latency_ns": 6 * MS, "min_granularity_ns": 750_000, "wakeup_granularity_ns": 1 * MS}
@@ -120,7 +120,7 @@ def test_a_task_that_moves_keeps_its_distance_to_the_minimum():
     pulled = 0
     for step in range(1, 4000):
         heart.advance(step * MS // 4 - 1)
-        source, waited = heart.root.queues[free.cpu], free.waiting
+        source, waited = heart.root.queues[free.cpu], free.state == RUNNABLE
         source.follow_minimum()
         distance = free.vruntime - source.min_vruntime
         heart.advance(step * MS // 4)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tests.scheduling.conftest import MS, add, hog, job
 from tests.scheduling.streams import ALL_PAIRS, COSTS
-from tests.scheduling.test_laws import KERNELS, SPAN_NS, build, plans
+from tests.scheduling.test_laws import KERNELS, SPAN_NS, Plan, build, plans
 from virtsim.scheduling.bandwidth import Bandwidth
 from virtsim.scheduling.heart import Heart
 from virtsim.scheduling.settings import Kernel, SchedulingCosts
@@ -35,6 +35,18 @@ def life_ns(heart, task):
     inner_ms=st.integers(1, 24),
     kernel=st.sampled_from((*KERNELS, BY_GROUP)),
     costs=st.sampled_from([SchedulingCosts(), HONEST, COSTS]),
+)
+# A task wakes in a throttled group below one that is empty, but whose dequeue is delayed.
+@example(
+    chosen=[
+        Plan(kind="job", group=0, run_us=1622, period_us=2808, nice=-5, cpus=frozenset({0, 1})),
+        Plan(kind="sleeper", group=3, run_us=1442, period_us=30449, nice=5, cpus=frozenset({0, 1, 2})),
+    ],
+    pairs=[("lock", 2_670_773), ("ring", 373_081)],
+    quota=False,
+    inner_ms=15,
+    kernel=BY_GROUP,
+    costs=COSTS,
 )
 def test_a_tasks_times_add_up_to_its_life_and_its_slices_to_its_time_on_cpus(
     chosen, pairs, quota, inner_ms, kernel, costs

@@ -229,11 +229,13 @@ class Hierarchy:
         """End the delay of the entity that is still queued, the task's own or its group's, if there is one.
 
         As in the kernel, where ``requeue_delayed_entity`` does not account for the running entity first, the
-        mean it is placed by is that of the last tick or switch: one that wakes later is placed further back.
+        mean it is placed by is that of the last tick or switch: one that wakes later is placed further back. What
+        wakes in a throttled group ends no delay above it.
         """
         entity: Entity | None = task
         while entity is not None and not entity.on_queue:
-            entity = entity.parent
+            assert entity.queue is not None
+            entity = None if entity.queue.detached else entity.parent
         if entity is not None and entity.delayed:
             assert entity.queue is not None
             entity.queue.rejoin_delayed(entity)
