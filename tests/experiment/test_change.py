@@ -63,7 +63,7 @@ def test_several_changes_are_checked_together(scenario):
         ("guests.web.cpu_weight", 0, "with guests.web.cpu_weight=0: guests[0].cpu_weight: Expected `int` >= 1"),
         ("guests.web.cpu_weight.x", 0, "guests.web.cpu_weight.x: guests.web.cpu_weight is the value 300"),
         ("duration", 5, "with duration=5: duration: expected text with a unit, got int"),
-        ("guests", [], "with guests=[]: guests: Expected `array` of length >= 1"),
+        ("guests", [], "with guests=[]: guests: must have at least 1 entry"),
         ("guests.web.workload.tasks.server.program[0].body.x.work", "1ms", "'x' is not an index of the list"),
         ("guests.web.workload.tasks.server.program[0].work.tasks.x", 1, "there are no tasks here to change"),
         ("guests.web.name", "../../x", "with guests.web.name='../../x': guests[0].name: "),
