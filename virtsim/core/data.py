@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from functools import cache
 from importlib import resources
 from pathlib import Path
 
-from virtsim.core.errors import SpecError
+from virtsim.core.errors import SpecError, did_you_mean
 
 
 @cache
@@ -47,6 +46,5 @@ def find_card(kind: str, name: str, what: str) -> Path:
             if path.is_file():
                 return path
     known = card_names(kind)
-    close = difflib.get_close_matches(name, known, n=1)
-    hint = f"did you mean {close[0]!r}? " if close else ""
+    hint = did_you_mean(name, known)
     raise SpecError("", f"no {what} is called {name[:60]!r}; {hint}known: {', '.join(known) or 'none'}")

@@ -2,6 +2,15 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """A hint for a message, with a blank behind it, if one of the known names is like the unknown one; else empty."""
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f"did you mean {close[0]!r}? " if close else ""
+
 
 class VirtsimError(Exception):
     """Base of every error that virtsim raises on purpose."""

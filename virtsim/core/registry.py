@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
 
-from virtsim.core.errors import SpecError
+from virtsim.core.errors import SpecError, did_you_mean
 
 T = TypeVar("T")
 
@@ -48,8 +47,7 @@ class Registry(Generic[T]):
         try:
             return self._entries[name]
         except KeyError:
-            close = difflib.get_close_matches(name, self._entries, n=1)
-            hint = f"did you mean {close[0]!r}? " if close else ""
+            hint = did_you_mean(name, self._entries)
             known = ", ".join(sorted(self._entries)) or "none"
             raise SpecError(path, f"no {self.kind} is called {name[:60]!r}; {hint}known: {known}") from None
 

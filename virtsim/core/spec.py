@@ -17,7 +17,6 @@ virtsim.core.errors.SpecError: nap.toml: time: '2 parsecs' has the unknown unit 
 
 from __future__ import annotations
 
-import difflib
 import re
 import tomllib
 from collections.abc import Callable, Iterable, Iterator
@@ -29,7 +28,7 @@ from typing import Any, ClassVar, Literal, Self, TypeVar, Union, get_args, get_o
 import msgspec
 
 from virtsim.core import units
-from virtsim.core.errors import SpecError
+from virtsim.core.errors import SpecError, did_you_mean
 
 T = TypeVar("T")
 
@@ -269,11 +268,11 @@ def _spec_error(message: str, prefix: str, cause: BaseException | None, kind: An
     if missing:
         fields = _fields(kind, path)
         path = ".".join(filter(None, (path, missing[1] or "''")))
-        reason = "the field is required" if "missing" in reason else _no_such_field(missing[1], fields)
+        hint = did_you_mean(missing[1], fields).rstrip() or "check its spelling"
+        reason = "the field is required" if "missing" in reason else f"there is no such field; {hint}"
     unknown = re.fullmatch(r"Invalid (?:enum )?value '(.*)'", reason, re.DOTALL)
     if unknown and (choices := _choices(kind, path)):
-        close = difflib.get_close_matches(unknown[1], choices, n=1)
-        hint = f"did you mean {close[0]!r}? " if close else ""
+        hint = did_you_mean(unknown[1], choices)
         reason = f"{unknown[1][:60]!r} is none of the values; {hint}known: {', '.join(choices)}"
     short = re.fullmatch(r"Expected `array` of length >= (\d+)", reason)
     if short:
@@ -282,11 +281,6 @@ def _spec_error(message: str, prefix: str, cause: BaseException | None, kind: An
         if reason == f"Expected `str` matching regex {pattern!r}":
             reason = f"expected {meaning}"
     return SpecError(f"{prefix}{_printable(path or 'document')}", _printable(reason))
-
-
-def _no_such_field(name: str, fields: list[str]) -> str:
-    close = difflib.get_close_matches(name, fields, n=1)
-    return f"there is no such field; {f'did you mean {close[0]!r}?' if close else 'check its spelling'}"
 
 
 def _fields(hint: Any, path: str) -> list[str]:

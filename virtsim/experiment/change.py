@@ -10,7 +10,6 @@ native guest has no cgroup to limit. So stacks with and without one can be swept
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
 from collections.abc import Iterator, Mapping
@@ -18,7 +17,7 @@ from typing import Any
 
 import msgspec
 
-from virtsim.core.errors import SpecError
+from virtsim.core.errors import SpecError, did_you_mean
 from virtsim.core.spec import encode_json
 from virtsim.scenario.guest import Limits
 from virtsim.scenario.scenario import Scenario
@@ -182,7 +181,6 @@ def _after(rest: str, end: int, path: str) -> str:
 def _unknown(part: str, names: Mapping[str, int], length: int) -> str:
     if not names:
         return f"{part!r} is not an index of the list; it has {length} items"
-    close = difflib.get_close_matches(part, names, n=1)
-    hint = f"did you mean {close[0]!r}? " if close else ""
+    hint = did_you_mean(part, names)
     shown = ", ".join(list(names)[:20])
     return f"nothing here is called {part[:60]!r}; {hint}there are: {shown}"
