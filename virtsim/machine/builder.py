@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from virtsim.core.streams import SplitMix64, Streams
@@ -112,7 +113,7 @@ class MachineBuilder:
             streams,
             self.allowed,
             scenario.driver_domain,
-            self._add_driver_domain if self._domain_kernels() else None,
+            partial(self._add_driver_domain, kernels) if (kernels := self._domain_kernels()) else None,
         )
         for group in scenario.groups:
             self._add_group(group, group.name, self.groups.get(group.parent or "", self.heart.root))
@@ -229,12 +230,11 @@ class MachineBuilder:
     def _domain_kernels(self) -> list[Stack]:
         """What a driver domain's kernel with vCPUs stands on: the same as that of the first guest with such on Xen."""
         for guest in self.scenario.guests:
-            stack = stack_for(guest)
-            if guest.vcpus is not None and on_xen(stack):
+            if guest.vcpus is not None and on_xen(stack := stack_for(guest)):
                 return stack.kernels_on_virtual_cpus()[:1]
         return []
 
-    def _add_driver_domain(self, group: Group) -> Storey:
+    def _add_driver_domain(self, kernels: list[Stack], group: Group) -> Storey:
         """A kernel on vCPUs for the driver domain, which the hypervisor schedules beside the guests'."""
         assert isinstance(self.heart, Storey)
         assert self.vcpu_scheduling is not None
@@ -247,7 +247,7 @@ class MachineBuilder:
             DRIVER_DOMAIN,
             domain.vcpus,
             VirtualMachine(),
-            self._domain_kernels(),
+            kernels,
             self.card,
             phases,
             admit,

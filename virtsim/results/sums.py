@@ -25,8 +25,9 @@ def sum_times(scenario: Scenario, tasks: Iterable[TaskRecord], records: Sequence
     Throttled time is left as the kernel counts it: by CPU, not by task.
     """
     members: dict[str, list[TaskRecord]] = {record.guest: [] for record in records}
+    around = {guest.name: [group.name for group in scenario.groups_around(guest)] for guest in scenario.guests}
     for task in tasks:
-        for name in (task.guest, *scenario.groups_around(task.guest)):
+        for name in (task.guest, *around.get(task.guest, ())):
             members.setdefault(name, []).append(task)
     for record in records:
         for field in _TIMES:

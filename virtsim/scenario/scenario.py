@@ -89,28 +89,22 @@ class Scenario(Spec, frozen=True, kw_only=True):
 
     def allowed_cpus(self, guest: Guest) -> CpuSet | None:
         """CPUs of the guest after all sets above it; None is all of the host's."""
-        parents = {group.name: group for group in self.groups}
-        cpus, name = guest.cpus, guest.group
-        while cpus is None and name is not None:
-            cpus, name = parents[name].cpus, parents[name].parent
-        return cpus if cpus is not None else self.cpus
+        around = (guest, *self.groups_around(guest))
+        return next((one.cpus for one in around if one.cpus is not None), self.cpus)
 
-    def groups_around(self, guest: str) -> list[str]:
-        """Names of the groups that a guest is in, innermost first; none for what is no guest of the scenario."""
-        parents = {group.name: group.parent for group in self.groups}
-        name = next((one.group for one in self.guests if one.name == guest), None)
-        around = []
-        while name is not None:
-            around.append(name)
-            name = parents[name]
+    def groups_around(self, guest: Guest) -> list[Group]:
+        """The groups that a guest is in, innermost first."""
+        if guest.group is None:
+            return []
+        groups = {group.name: group for group in self.groups}
+        around = [groups[guest.group]]
+        while (parent := around[-1].parent) is not None:
+            around.append(groups[parent])
         return around
 
     def has_quota(self, guest: Guest) -> bool:
         """Whether the guest or a group around it has a quota."""
-        around = set(self.groups_around(guest.name))
-        return guest.cpu_max is not None or any(
-            group.cpu_max is not None for group in self.groups if group.name in around
-        )
+        return any(one.cpu_max is not None for one in (guest, *self.groups_around(guest)))
 
     def checked(self) -> Scenario:
         """The same scenario after the strict check of every field, as if it had been read from a file."""
