@@ -1,3 +1,5 @@
+cimport cython
+
 cdef class Cpu
 
 from virtsim.scheduling.domains cimport Cache
@@ -44,4 +46,6 @@ cdef class Cpu:
     cpdef bint is_idle(self) noexcept
     cdef long long needed_ns(self, long long work_ns) noexcept
     cdef long long progress_ns(self, long long passed_ns) noexcept
+    @cython.locals(sibling=Cpu, running=cython.longlong)
+    cdef long long busy_threads(self) noexcept
     cpdef long long load(self) noexcept

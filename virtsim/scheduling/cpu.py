@@ -147,6 +147,14 @@ class Cpu:
         self.rest = done % FULL_SPEED
         return done // FULL_SPEED
 
+    def busy_threads(self) -> int:
+        """How many threads of its core run something."""
+        running = 0
+        for sibling in self.siblings:
+            if sibling.current is not None:
+                running += 1
+        return running
+
     def load(self) -> int:
         """Sum of the weights at the top."""
         return self.root.total_load >> 10

@@ -48,8 +48,7 @@ cdef class Dispatcher(Classes):
     cdef int _switch(self, Cpu cpu, Task previous, Task chosen) except -1
     @cython.locals(sibling=Cpu, running=cython.longlong, share=cython.longlong, speed=cython.longlong)
     cdef int _core_changed(self, Cpu cpu) except -1
-    @cython.locals(cpu=Cpu, sibling=Cpu, governor=Governor, running=cython.longlong, pace=cython.longlong,
-                   speed=cython.longlong)
+    @cython.locals(cpu=Cpu, governor=Governor, pace=cython.longlong, speed=cython.longlong)
     cdef int _set_frequency(self, FrequencyDomain domain, long long frequency_hz) except -1
     @cython.locals(task=Task)
     cdef int _change_speed(self, Cpu cpu, long long speed) except -1

@@ -222,10 +222,7 @@ class Dispatcher(Classes):
 
     def _core_changed(self, cpu: Cpu) -> None:
         """A thread of a core begins or ends: all of them go at another speed from now on."""
-        running = 0
-        for sibling in cpu.siblings:
-            if sibling.current is not None:
-                running += 1
+        running = cpu.busy_threads()
         if running == 0:
             cpu.cache.idle_core = True
         share = self._speeds[running]
@@ -242,12 +239,8 @@ class Dispatcher(Classes):
         governor.set_frequency(domain, frequency_hz, self.now_ns)
         pace = governor.settings.share(frequency_hz)
         for cpu in domain.cpus:
-            running = 0
-            for sibling in cpu.siblings:
-                if sibling.current is not None:
-                    running += 1
             cpu.pace = pace
-            speed = self._speeds[running if self._smt else 1] * pace // FULL_SPEED
+            speed = self._speeds[cpu.busy_threads() if self._smt else 1] * pace // FULL_SPEED
             if cpu.speed != speed:
                 self._change_speed(cpu, speed)
 

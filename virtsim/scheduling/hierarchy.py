@@ -274,8 +274,7 @@ class Hierarchy:
                     asleep = True
             if queue.detached:
                 if task.throttled_at_ns >= 0:
-                    task.throttled_ns += self.now_ns - task.throttled_at_ns
-                    task.throttled_at_ns = -1
+                    task.end_throttling(self.now_ns)
                 return
             entity = entity.parent
         if task.parent is not None:

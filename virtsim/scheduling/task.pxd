@@ -47,5 +47,6 @@ cdef class Task(Entity):
     cdef readonly Words done
     cdef public dict tallies
 
+    cdef int end_throttling(self, long long now_ns) except -1
     @cython.locals(queue=FairQueue)
     cpdef long long load_on_cpu(self)

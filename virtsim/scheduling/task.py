@@ -167,6 +167,11 @@ class Task(Entity):
         """What its program has recorded, by number."""
         return {number: tally.histogram() for number, tally in self.tallies.items()}
 
+    def end_throttling(self, now_ns: int) -> None:
+        """It is throttled no more."""
+        self.throttled_ns += now_ns - self.throttled_at_ns
+        self.throttled_at_ns = -1
+
     def times_ns(self, now_ns: int) -> tuple[int, int, int, int]:
         """How long it ran, waited, was throttled and slept up to now, ns: together its life."""
         since_ns = now_ns - self.entered_ns
