@@ -206,6 +206,12 @@ def test_mixes_count_what_their_programs_do():
         assert calls == pytest.approx(1448 / buffer, abs=1e-3), mix
 
 
+def test_who_is_slower_than_the_line_acknowledges_once_a_read():
+    """A full socket buffer keeps the window where it is, so only a read of 8 KiB acknowledges (Linux 2.4, net/ipv4)."""
+    assert _times("packets/receive_1500", "packet_send") == pytest.approx(1448 / 8192, abs=1e-4)
+    assert _times("packets/send_1500", "packet_receive") == 0.5  # By a receiver that is faster: each second segment.
+
+
 def test_rank_correlation_handles_ties_and_reversal():
     assert spearman([1, 2, 3], [10, 20, 30]) == pytest.approx(1.0)
     assert spearman([1, 2, 3], [3, 2, 1]) == pytest.approx(-1.0)
