@@ -7,12 +7,14 @@ this file, and from what memory and the hosts' power curves allow at all.
 from __future__ import annotations
 
 import json
+from functools import lru_cache
 from pathlib import Path
 
 from virtsim.cluster import ClusterScenario, Quirks, planetlab_scenario, read_planetlab, simulate_cluster
 from virtsim.cluster.cloudsim import QUIRK_NUMBERS
 from virtsim.cluster.power import load_power
 from virtsim.cluster.scenario import reference_guests, reference_hosts
+from virtsim.cluster.traces import Traces
 from virtsim.results.statistics import mean_interval, paired_difference
 
 HERE = Path(__file__).parent
@@ -32,45 +34,51 @@ PLAIN_FIGURES = _NAMES["plain-objects"]
 def run(context) -> None:
     """Fill the tables, record, draw."""
     days, policies = context.parameters["days"], context.parameters["policies"]
-    traces = {day: read_planetlab(DATA, day) for day in days}
-    table = {}
-    for day in context.progress(days, "days"):
-        for policy in policies:
-            for rules in ("cloudsim-3.0.3", "virtsim"):
-                result = simulate_cluster(scenario(policy, rules), traces[day], seed=context.seed)
-                table.setdefault((rules, policy), []).append(result.totals)
     quirk_days = context.parameters["quirk_days"]
-    effects = quirk_effects(context, {day: traces[day] for day in quirk_days})
+    table, effects = totals_of_all(context, days, policies, quirk_days)
     record(context, table, effects, [days.index(day) for day in quirk_days])
     record_cloudsim(context, table, days)
     record_plain(context, table, days, dict(zip(quirk_days, effects["as published"], strict=True)))
-    needed = {day: hosts_for_memory(len(traces[day].guests)) for day in days}
+    needed = {day: hosts_for_memory(len(traces_of(day).guests)) for day in days}
     record_laws(context, table, effects, [needed[day] for day in days], [needed[day] for day in quirk_days])
     write_tables(context.folder, table, effects, len(days))
     draw(context.folder, table, effects, policies)
 
 
-def scenario(policy: str, rules: str) -> ClusterScenario:
-    """The PlanetLab set-up by one rule book."""
+def totals_of_all(context, days, policies, quirk_days) -> tuple[dict, dict]:
+    """Totals by rule book and policy, and by quirk that is off (none, each alone, and all); a list over days each."""
+    off = {"as published": []} | {f"{number} {name}": [name] for name, number in QUIRK_NUMBERS.items()}
+    off["all off"] = list(QUIRK_NUMBERS)
+    table = {(rules, policy): [] for policy in policies for rules in ("cloudsim-3.0.3", "virtsim")}
+    effects = {name: [] for name in off}
+    cases, rows = [], []
+    for day in days:
+        common = {"day": day, "seed": context.seed}
+        cases += [common | {"policy": policy, "rules": rules, "quirks_off": []} for rules, policy in table]
+        rows += table.values()
+        if day in quirk_days:
+            reference = common | {"policy": QUIRK_POLICY, "rules": "cloudsim-3.0.3"}
+            cases += [reference | {"quirks_off": quirks} for quirks in off.values()]
+            rows += effects.values()
+    for row, totals in zip(rows, context.cases(totals_of, cases, inputs=[DATA]), strict=True):
+        row.append(totals)
+    return table, effects
+
+
+def totals_of(day: str, policy: str, rules: str, quirks_off: list[str], seed: int) -> dict[str, float]:
+    """One policy on one day of the PlanetLab set-up by one rule book; the reference perhaps without some quirks."""
     if rules == "virtsim":
-        return planetlab_scenario(policy, HOSTS)
-    return ClusterScenario(rules=rules, policy_name=policy, reference_hosts=HOSTS)
+        scenario = planetlab_scenario(policy, HOSTS)
+    else:
+        quirks = Quirks().without(*quirks_off)
+        scenario = ClusterScenario(rules=rules, policy_name=policy, reference_hosts=HOSTS, quirks=quirks)
+    return simulate_cluster(scenario, traces_of(day), seed=seed).totals
 
 
-def quirk_effects(context, traces) -> dict[str, list[dict[str, float]]]:
-    """Totals by quirk that is off: none, each alone, and all."""
-    cases = {"as published": Quirks()} | {
-        f"{number} {name}": Quirks().without(name) for name, number in QUIRK_NUMBERS.items()
-    }
-    cases["all off"] = Quirks().without(*QUIRK_NUMBERS)
-    effects = {name: [] for name in cases}
-    for day in context.progress(list(traces), "quirks"):
-        for name, quirks in cases.items():
-            chosen = ClusterScenario(
-                rules="cloudsim-3.0.3", policy_name=QUIRK_POLICY, reference_hosts=HOSTS, quirks=quirks
-            )
-            effects[name].append(simulate_cluster(chosen, traces[day], seed=context.seed).totals)
-    return effects
+@lru_cache(maxsize=1)
+def traces_of(day: str) -> Traces:
+    """A day's traces; cases are made day by day."""
+    return read_planetlab(DATA, day)
 
 
 def mean(rows, figure) -> float:

@@ -14,6 +14,7 @@ from virtsim.core.errors import BackendUnavailable
 if TYPE_CHECKING:
     from virtsim.backends import Capability
     from virtsim.experiment.folder import Outcome
+    from virtsim.experiment.progress import Show
 
 experiments = typer.Typer(no_args_is_help=True, help="List and run the experiments.", rich_markup_mode=None)
 
@@ -36,19 +37,39 @@ def run(
     quick: Quick = False,
     seed: Annotated[int, typer.Option("--seed", help="Root seed.", min=0)] = 7,
     out: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Where results go; out/NN-name if absent.")] = None,
+    workers: Annotated[int, typer.Option(help="Processes for its cases; -1 is one for each CPU.")] = -1,
 ) -> None:
-    """Run an experiment and check what it claims; exit code 1 if it does not hold."""
+    """Run an experiment and check what it claims; exit code 1 if it does not hold.
+
+    One that was interrupted goes on when it is started again with the same code, inputs and seed.
+    """
     from virtsim.experiment.folder import find_experiment, run_experiment
+    from virtsim.experiment.progress import watched
 
     experiment = find_experiment(name)
     lacking = _lacking(experiment.card.needs)
     if lacking:
         raise BackendUnavailable(lacking[0].name, lacking[0].how_to_fix)
     say(f"{experiment.name}: {experiment.card.claim}")
-    outcome = run_experiment(experiment.path, quick=quick, seed=seed, out=out)
+    show: Show = True if watched() else "lines"
+    try:
+        outcome = run_experiment(experiment.path, quick=quick, seed=seed, out=out, workers=workers, progress=show)
+    except (KeyboardInterrupt, SystemExit):
+        _say_how_to_go_on(experiment.path, out)
+        raise
+    if outcome.kept:
+        say(f"{outcome.kept} of {outcome.cases} cases are those of an interrupted run of the same code and inputs")
     show_outcome(outcome)
     if not outcome.passed:
         raise typer.Exit(1)
+
+
+def _say_how_to_go_on(experiment: Path, out: Path | None) -> None:
+    from virtsim.experiment.folder import finished_cases
+
+    folder, count = finished_cases(experiment, out)
+    if count:
+        note(f"{count} finished cases are kept in {folder}; the same command goes on from there")
 
 
 def _lacking(needs: list[str]) -> list[Capability]:

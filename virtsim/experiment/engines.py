@@ -1,22 +1,35 @@
-"""Engines: where jobs run. Each takes jobs and gives ``(number, run as bytes)`` as they end, in any order."""
+"""Engines: where jobs run. Each takes jobs and gives ``(number, result as bytes)`` as they end, in any order."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+import signal
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from typing import Protocol
 
 from virtsim.core.errors import BackendUnavailable, SpecError
 from virtsim.core.registry import Registry
-from virtsim.experiment.jobs import Job
+
+
+class Work(Protocol):
+    """What an engine runs: data that crosses process borders."""
+
+    def run(self) -> bytes:
+        """The result."""
 
 
 class Engine(Protocol):
     """Runs jobs on ``workers`` processes and gives each result with the job's number."""
 
-    def __call__(self, jobs: Sequence[Job], workers: int) -> Iterator[tuple[int, bytes]]:
+    def __call__(self, jobs: Sequence[Work], workers: int) -> Iterator[tuple[int, bytes]]:
         """Run all jobs."""
 
+
+Call = Callable[[int, Work], tuple[int, bytes]]
 
 ENGINES: Registry[Engine] = Registry("engine")
 
@@ -36,20 +49,20 @@ def worker_count(workers: int) -> int:
 
 
 @ENGINES.register("serial")
-def serial(jobs: Sequence[Job], workers: int = 1) -> Iterator[tuple[int, bytes]]:
+def serial(jobs: Sequence[Work], workers: int = 1) -> Iterator[tuple[int, bytes]]:
     """In this process, one after the other."""
     for number, job in enumerate(jobs):
         yield number, job.run()
 
 
 @ENGINES.register("processes")
-def processes(jobs: Sequence[Job], workers: int) -> Iterator[tuple[int, bytes]]:
+def processes(jobs: Sequence[Work], workers: int) -> Iterator[tuple[int, bytes]]:
     """On processes of this machine, started afresh (joblib's loky), so no lock or thread is copied."""
-    yield from _joblib(jobs, workers, "loky")
+    yield from _joblib(jobs, workers, "loky", _undisturbed)
 
 
 @ENGINES.register("dask")
-def dask(jobs: Sequence[Job], workers: int) -> Iterator[tuple[int, bytes]]:
+def dask(jobs: Sequence[Work], workers: int) -> Iterator[tuple[int, bytes]]:
     """On the workers of the current Dask client, here or elsewhere; their number is the cluster's affair."""
     try:
         from distributed import get_client
@@ -59,18 +72,50 @@ def dask(jobs: Sequence[Job], workers: int) -> Iterator[tuple[int, bytes]]:
         raise BackendUnavailable("dask", "install virtsim[distributed]") from None
     except ValueError:
         raise BackendUnavailable("dask", "make a client first: distributed.Client(...)") from None
-    yield from _joblib(jobs, -1, "dask")
+    yield from _joblib(jobs, -1, "dask", _numbered)
 
 
-def _joblib(jobs: Sequence[Job], workers: int, backend: str) -> Iterator[tuple[int, bytes]]:
+def _joblib(jobs: Sequence[Work], workers: int, backend: str, call: Call) -> Iterator[tuple[int, bytes]]:
     try:
         from joblib import Parallel, delayed, parallel_config
     except ImportError:
         raise BackendUnavailable("joblib", "install virtsim[science]") from None
     with parallel_config(backend=backend, n_jobs=workers):
-        calls = (delayed(_numbered)(number, job) for number, job in enumerate(jobs))
-        yield from Parallel(return_as="generator_unordered", batch_size=1)(calls)
+        calls = (delayed(call)(number, job) for number, job in enumerate(jobs))
+        results = Parallel(return_as="generator_unordered", batch_size=1)(calls)
+        try:
+            for result in results:  # noqa: UP028 ("yield from" would close them before this does)
+                yield result
+        finally:
+            _drop(results)
 
 
-def _numbered(number: int, job: Job) -> tuple[int, bytes]:
+def _drop(results: Iterator[tuple[int, bytes]]) -> None:
+    """End what still runs; who wanted no more results needs not be told that there are none."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*still being processed by the workers have been cancelled")
+        results.close()  # type: ignore[attr-defined]
+
+
+def _undisturbed(number: int, job: Work) -> tuple[int, bytes]:
+    """In a process of joblib's: its parent alone hears a terminal's interrupt, and it ends with its parent."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _end_with_parent()
+    return _numbered(number, job)
+
+
+@cache
+def _end_with_parent() -> None:
+    """A killed parent ends nobody: joblib's processes would stay for minutes."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, name="parent", daemon=True).start()
+
+
+def _numbered(number: int, job: Work) -> tuple[int, bytes]:
     return number, job.run()

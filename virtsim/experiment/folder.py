@@ -4,17 +4,18 @@
 
 - ``README.md``: the claim, why it holds, what the figures show;
 - ``experiment.toml``: an :class:`ExperimentCard`;
-- ``run.py`` with ``def run(context) -> None``, which records its results and writes its figures;
+- ``run.py`` with ``def run(context) -> None``, which records its results and writes its figures; long work is
+  a function of that file with many sets of arguments, :meth:`Context.cases`;
 - ``expected.json``: an :class:`Expectation` for each result that the claim rests on.
 """
 
 from __future__ import annotations
 
-import importlib.util
 import math
+import shutil
 import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
@@ -24,7 +25,9 @@ from msgspec import Meta
 import virtsim
 from virtsim.core.errors import SpecError, VirtsimError
 from virtsim.core.spec import Spec, decode_json, encode_json, load_toml
-from virtsim.experiment.progress import track
+from virtsim.experiment.cases import FINISHED, Script, plan_cases, run_cases
+from virtsim.experiment.engines import worker_count
+from virtsim.experiment.progress import Show, track
 from virtsim.results.manifest import make_manifest
 
 T = TypeVar("T")
@@ -129,12 +132,16 @@ class Outcome(NamedTuple):
         What it recorded.
     checks : list of Check
         Its expectations.
+    cases, kept : int
+        How many cases it has, and how many of them an interrupted run had left.
     """
 
     name: str
     folder: Path
     results: dict[str, float]
     checks: list[Check]
+    cases: int = 0
+    kept: int = 0
 
     @property
     def passed(self) -> bool:
@@ -167,15 +174,30 @@ class Context:
         From ``experiment.toml``.
     results : dict of str to float
         What was recorded until now.
+    workers : int
+        Processes for :meth:`cases`, and for what :func:`~virtsim.experiment.replicate.replicate` is asked for.
     """
 
-    def __init__(self, experiment: ExperimentFolder, folder: Path, quick: bool, seed: int) -> None:
+    def __init__(
+        self,
+        experiment: ExperimentFolder,
+        folder: Path,
+        quick: bool,
+        seed: int,
+        workers: int = 1,
+        progress: Show = None,
+    ) -> None:
         self.quick = quick
         self.folder = folder
         self.source = experiment.path
         self.seed = seed
         self.parameters = experiment.card.parameters(quick)
         self.results: dict[str, float] = {}
+        self.workers = workers
+        self.case_files: set[Path] = set()
+        self.kept_count = 0
+        self._progress = progress
+        self._script = Script.open(experiment.path / "run.py")
 
     def record(self, name: str, value: float) -> None:
         """Note a result, which is kept in ``results.json`` and met with ``expected.json``."""
@@ -186,8 +208,43 @@ class Context:
         _write(self.folder / "results.json", self.results)
 
     def progress(self, items: Iterable[T], label: str) -> Iterator[T]:
-        """Iterate with a progress bar, where somebody watches."""
-        return track(items, label)
+        """Iterate and show how far it is."""
+        return track(items, label, show=self._progress)
+
+    def cases(
+        self,
+        function: Callable[..., Any],
+        cases: Iterable[Mapping[str, Any]],
+        label: str = "cases",
+        inputs: Sequence[Path | str] = (),
+    ) -> list[Any]:
+        """Results of ``function(**case)`` for each case, in their order, on the run's processes.
+
+        Each result is kept when it is finished, and an interrupted run that is started again goes on from there; with
+        another code, other inputs or other arguments (the seed is one of them) it starts anew.
+
+        Parameters
+        ----------
+        function : callable
+            A function of ``run.py``, found there by its name, whose result depends on its arguments, the code and
+            ``inputs`` only.
+        cases : iterable of mappings
+            Its keyword arguments, of what JSON has.
+        label : str
+            What the cases are called while they run.
+        inputs : sequence of paths
+            Files that the function reads.
+
+        Returns
+        -------
+        list
+            What JSON makes of each result: numbers keep all their digits, tuples become lists.
+        """
+        plan = plan_cases(self._script, function, cases, self.folder, inputs)
+        self.case_files |= {case.file for case in plan}
+        found = run_cases(plan, self.workers, label, self._progress)
+        self.kept_count += found.kept
+        return found.results
 
 
 def experiments_folder() -> Path:
@@ -224,9 +281,17 @@ def find_experiment(name_or_path: str | Path) -> ExperimentFolder:
 
 
 def run_experiment(
-    name_or_path: str | Path, quick: bool = False, seed: int = 7, out: Path | str | None = None
+    name_or_path: str | Path,
+    quick: bool = False,
+    seed: int = 7,
+    out: Path | str | None = None,
+    workers: int = 1,
+    progress: Show = None,
 ) -> Outcome:
     """Run an experiment and check what it claims.
+
+    One that was interrupted goes on with its unfinished cases (:meth:`Context.cases`); what it had finished is kept in
+    ``out/NN-name/finished`` until a run comes to its end.
 
     Parameters
     ----------
@@ -238,6 +303,10 @@ def run_experiment(
         Root seed.
     out : path, optional
         Where results go; ``out/NN-name`` if absent.
+    workers : int
+        Processes for the cases; -1 is one for each CPU. The results do not depend on it.
+    progress : bool or "lines", optional
+        See :func:`virtsim.experiment.progress.track`.
 
     Returns
     -------
@@ -254,17 +323,19 @@ def run_experiment(
     experiment = find_experiment(name_or_path)
     expected = _expectations(experiment.path / "expected.json")
     run = _load_run(experiment.path / "run.py")
-    folder = Path(out) if out is not None else Path("out") / experiment.name
+    workers = worker_count(workers)
+    folder = _out_folder(experiment, out)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "results.json").unlink(missing_ok=True)
-    context = Context(experiment, folder, quick, seed)
+    context = Context(experiment, folder, quick, seed, workers, progress)
     manifest = make_manifest(
         experiment=experiment.name, quick=quick, seed=seed, parameters=context.parameters, claim=experiment.card.claim
     )
     started = time.monotonic()
     try:
         run(context)
-        outcome = Outcome(experiment.name, folder, context.results, _checks(expected, context))
+        checks = _checks(expected, context)
+        outcome = Outcome(experiment.name, folder, context.results, checks, len(context.case_files), context.kept_count)
         manifest["passed"] = outcome.passed
         manifest["checks"] = [{**check._asdict(), "passed": check.passed} for check in outcome.checks]
     except BaseException as problem:
@@ -274,13 +345,33 @@ def run_experiment(
             manifest["exception"]["where"] = _where(problem, experiment.path)
         raise
     finally:
+        manifest["cases"] = {
+            "all": len(context.case_files),
+            "finished": sum(file.exists() for file in context.case_files),
+            "kept_from_an_interrupted_run": context.kept_count,
+        }
         manifest["seconds"] = round(time.monotonic() - started, 3)
         _write(folder / "manifest.json", manifest)
+    shutil.rmtree(folder / FINISHED, ignore_errors=True)
     return outcome
+
+
+def finished_cases(name_or_path: str | Path, out: Path | str | None = None) -> tuple[Path, int]:
+    """Where the last run, if it was interrupted, keeps its finished cases, and how many it has."""
+    folder = _out_folder(find_experiment(name_or_path), out)
+    try:
+        manifest = msgspec.json.decode((folder / "manifest.json").read_bytes())
+    except FileNotFoundError:
+        return folder / FINISHED, 0
+    return folder / FINISHED, manifest["cases"]["finished"] if (folder / FINISHED).exists() else 0
 
 
 def _open(path: Path) -> ExperimentFolder:
     return ExperimentFolder(path.resolve().name, path, load_toml(path / "experiment.toml", ExperimentCard))
+
+
+def _out_folder(experiment: ExperimentFolder, out: Path | str | None) -> Path:
+    return Path(out) if out is not None else Path("out") / experiment.name
 
 
 def _expectations(path: Path) -> dict[str, Expectation]:
@@ -295,12 +386,7 @@ def _load_run(path: Path) -> Callable[[Context], None]:
     """``run`` of a ``run.py``, which is executed as a module of its own."""
     if not path.is_file():
         raise SpecError(str(path), "an experiment needs this file")
-    spec = importlib.util.spec_from_file_location("virtsim_experiment_" + path.parent.name.replace("-", "_"), path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    run = getattr(module, "run", None)
+    run = getattr(Script.open(path).load(), "run", None)
     if not callable(run):
         raise SpecError(str(path), "defines no function run(context)")
     return run  # type: ignore[no-any-return]

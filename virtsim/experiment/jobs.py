@@ -10,9 +10,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import virtsim
 from virtsim.core.errors import SpecError, VirtsimError
 from virtsim.core.spec import decode_json, encode_json
+from virtsim.experiment.code import code_digest
 from virtsim.results.run import Run
 from virtsim.results.store import load_runs, save_runs
 from virtsim.scenario.scenario import Scenario
@@ -85,8 +85,8 @@ def check_policy(choice: Any) -> None:
 
 
 def job_key(scenario: Scenario, seed: int, replication: int, timeline: bool, simulate: Simulate | None) -> str:
-    """Name of a finished run's file: another scenario, seed, card, version or simulator has another name."""
-    parts = [scenario.digest, str(seed), str(replication), str(timeline), virtsim.__version__, _described(simulate)]
+    """Name of a finished run's file: another scenario, seed, card, code or simulator has another name."""
+    parts = [scenario.digest, str(seed), str(replication), str(timeline), code_digest(), _described(simulate)]
     if simulate is None or getattr(simulate, "func", simulate) is default_simulate():
         parts.append(_cards(scenario))
     return hashlib.blake2b("\n".join(parts).encode(), digest_size=16).hexdigest()

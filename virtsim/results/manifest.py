@@ -6,7 +6,7 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ def make_manifest(**entries: Any) -> dict[str, Any]:
     return {
         "virtsim": virtsim.__version__,
         "python": platform.python_version(),
-        "packages": dict(_versions(PACKAGES)),
+        "packages": dict(package_versions()),
         "platform": {
             "system": platform.system(),
             "kernel": platform.release(),
@@ -43,10 +43,11 @@ def make_manifest(**entries: Any) -> dict[str, Any]:
     }
 
 
-def _versions(packages: Iterable[str]) -> Iterable[tuple[str, str]]:
+def package_versions() -> Iterator[tuple[str, str]]:
+    """The installed ones of :data:`PACKAGES`, each with its version."""
     from importlib.metadata import PackageNotFoundError, version
 
-    for name in packages:
+    for name in PACKAGES:
         try:
             yield name, version(name)
         except PackageNotFoundError:
