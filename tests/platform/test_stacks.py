@@ -13,7 +13,7 @@ from virtsim.platform.expand import combine, expand, price
 from virtsim.platform.host import load_host
 from virtsim.platform.layers import LAYER_KINDS
 from virtsim.platform.operations import TlbProfile
-from virtsim.platform.paths import io_path
+from virtsim.platform.paths import io_parts, io_path, sharers
 from virtsim.platform.primitives import PRIMITIVES
 from virtsim.platform.stack import StackCard, load_stack
 
@@ -88,6 +88,7 @@ CHEAPER_BELOW = {
     ("tcg", "idle"): "HLT is a call of the host",
     ("tcg", "timer_sleep"): "the timer's register is a variable of the emulator",
     ("tcg", "wakeup_remote"): "a signal to another processor is a call of the host",
+    ("tcg", "packet_wakeup"): "a signal to another processor is a call of the host",
     ("tcg", "timer_tick"): "the timer's register is a variable of the emulator",
 }
 
@@ -116,6 +117,7 @@ CHEAPER = {
     ("tcg", "timer_sleep"): "the timer's register is a variable of the emulator",
     ("tcg", "idle"): "HLT is a call of the host",
     ("tcg", "wakeup_remote"): "a signal to another processor is a call of the host",
+    ("tcg", "packet_wakeup"): "a signal to another processor is a call of the host",
     ("hosted-bt", "timer_sleep"): "the timer's register is a variable of the monitor",
     ("bare-metal-bt", "timer_sleep"): "the timer's register is a variable of the monitor",
     ("hosted-bt", "timer_tick"): "the timer's register is a variable of the monitor",
@@ -320,6 +322,30 @@ def test_stages_and_parties_account_for_all_of_a_request(name, event):
     assert combine_counts(expansion.parties.values()) == pytest.approx(dict(expansion.totals))
     by_party = {party: combine_counts(s.totals for s in stages if s.party == party) for party in expansion.parties}
     assert by_party == {party: pytest.approx(dict(totals)) for party, totals in expansion.parties.items()}
+
+
+@pytest.mark.parametrize("event", ["packet_send", "packet_receive", "packet_wakeup"])
+@pytest.mark.parametrize("name", ["native", "kvm", "hosted-bt", "xen-pv-32"])
+def test_queues_say_who_takes_a_packet_but_not_what_it_costs(name, event):
+    stack = load_stack(name)
+    kernel = stack.card.layers[-1]
+    spread = stack.with_parameters({kernel.name or kernel.kind: {"receive_queues": 2}})
+    mine, theirs = expand(event, stack, 100), expand(event, spread, 100)
+    assert theirs.totals == pytest.approx(dict(mine.totals))
+    assert "interrupted processor" not in mine.parties
+    moved = theirs.parties["interrupted processor"]
+    assert set(mine.parties) | {"interrupted processor"} == set(theirs.parties)
+    assert ("packet_receive_service" in moved) == (event == "packet_receive")
+    assert ("wakeup_service" in moved) == (event == "packet_wakeup")
+    assert (sharers("interrupted processor", spread), sharers("vhost worker", spread)) == (2, 1)
+    # On a machine that runs, it is the machine that decides which processor an interrupt meets.
+    assert io_parts(event, spread, 100) == io_parts(event, stack, 100)
+
+
+@pytest.mark.parametrize("name", STACKS)
+def test_a_packet_wakes_at_the_price_of_any_wake_up(name):
+    stack = load_stack(name)
+    assert expand("packet_wakeup", stack).totals == expand("wakeup_remote", stack).totals
 
 
 def combine_counts(many):

@@ -2,6 +2,7 @@
 
 import math
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -150,6 +151,25 @@ def test_forkwait_with_hardware_assistance_follows_from_binary_translation(repor
     row = next(r for r in report.results if r.benchmark == "forkwait" and r.stack == "vt")
     assert row.use == "prediction"
     assert row.predicted == pytest.approx(106.4, rel=0.20)
+
+
+def test_the_single_queue_of_a_guest_limits_its_database():
+    """What a packet takes natively says what one processor can receive; with a queue for each, nothing limits."""
+    paper = load_paper("ibm-2014")
+    host = load_host(paper.host)
+    (row,) = (row for row in paper.rows if row.benchmark == "MySQL read only, 170 threads")
+    queued = paper.stacks["kvm"].parameters["guest linux"]["receive_queues"]
+    assert (queued.value, queued.status) == (1, "exact")
+
+    def limited(queues):
+        parameters = {"guest linux": {"receive_queues": msgspec.structs.replace(queued, value=queues)}}
+        kvm = paper.stacks["kvm"].replace(parameters={**paper.stacks["kvm"].parameters, **parameters})
+        changed = paper.replace(rows=[row], stacks={**paper.stacks, "kvm": kvm})
+        return next(r.predicted for r in validate_paper(changed, host).results if r.stack == "kvm")
+
+    assert limited(1.0) == pytest.approx(row.published["kvm"], rel=0.25)
+    assert limited(2.0) == pytest.approx(2 * limited(1.0))
+    assert limited(0.0) == pytest.approx(row.published["native"], rel=0.05)
 
 
 def _paper(**changes):

@@ -68,6 +68,7 @@ _SYSTEM: dict[str, PlatformEvent] = {
     "thread_switch": _system(0, "Switch to a task of the same address space."),
     "wakeup": _system(0, "Make a task runnable; a signal to another processor not included."),
     "wakeup_remote": _system(0, "Make a task runnable on another, idle processor."),
+    "packet_wakeup": _system(0, "A packet that arrived makes a task runnable on another, idle processor."),
     "timer_tick": _system(0, "The scheduler's periodic interrupt."),
     "idle": _system(0, "Go idle and come back."),
     "file_io": _system(1, "One request of a file to a block device, completion included.", sized=True),

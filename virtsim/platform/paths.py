@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from virtsim.platform.expand import Expansion, expand
+from virtsim.platform.layers.linux import INTERRUPTED
 from virtsim.platform.stack import Stack
 
 
@@ -61,6 +62,12 @@ def _leaves(node: Expansion, times: float, party: str) -> Iterator[tuple[str, st
         yield from _leaves(part.expansion, times * part.times, part.party or party)
 
 
+def sharers(party: str, stack: Stack) -> float:
+    """Processors or threads that share the work of a party: the queues' for interrupts, otherwise one."""
+    queues = [settings["receive_queues"] for settings in stack.settings if "receive_queues" in settings.parameters]
+    return max(1.0, queues[-1]) if party == INTERRUPTED and queues else 1.0
+
+
 class Parts(NamedTuple):
     """What one request costs whom, taken apart by when and how often it is spent; primitives each.
 
@@ -107,13 +114,14 @@ def io_parts(event: str, stack: Stack, size: int = 0) -> Parts:
     """The stages of a request with what is spent only now and then set apart.
 
     Kicks and interrupts of a batch of requests are spent once; how large a batch is comes out of the machine,
-    so the stack's own ``batch`` should be 1.
+    so the stack's own ``batch`` should be 1. Which processor an interrupt meets does too: what ``receive_queues`` would
+    give to another one is counted for who asked.
     """
     expansion = expand(event, stack, size)
-    parties = [party for party in expansion.parties if party]
+    parties = [party for party in expansion.parties if party and party != INTERRUPTED]
     parts = Parts(parties[0] if parties else "", {}, {}, {}, {}, {}, {}, {})
     for party, primitive, times, inside in _placed(expansion, 1.0, "", frozenset()):
-        part = _part(parts, party, primitive, inside)
+        part = _part(parts, "" if party == INTERRUPTED else party, primitive, inside)
         part[primitive] = part.get(primitive, 0.0) + times
     return parts
 

@@ -12,7 +12,8 @@ or **prediction**; one that would be both is refused, and nothing that misses is
 expansion; ``S`` is either given or fitted to the calibration rows of that benchmark. A rate is predicted
 through the time of one unit. Where the processor hides part of the base's waiting, ``times`` counts the whole of it,
 since what comes on top is not hidden. In a ``critical`` row what the asking processor spends makes the time; a back
-end works beside it, a thread that does one unit after the other, and if that takes longer, it decides.
+end works beside it, a thread that does one unit after the other, and if that takes longer, it decides; so does a
+processor that takes the interrupts of a device with a single queue.
 
 References
 ----------
@@ -30,6 +31,7 @@ from virtsim.core.data import card_names
 from virtsim.core.errors import SpecError
 from virtsim.platform.expand import expand, price
 from virtsim.platform.host import HostCard, load_host
+from virtsim.platform.paths import sharers
 from virtsim.platform.stack import Stack, StackCard, load_stack
 from virtsim.validation.literature_cards import Mix, Paper, Row, load_mix, load_paper
 from virtsim.validation.literature_report import LiteratureReport, Result
@@ -68,7 +70,7 @@ class Costs(NamedTuple):
     whole : dict of str to float
         All of the fixed mix, for rows that a line limits.
     helpers : list of dict of str to float
-        What each thread beside the asking processor spends, for critical rows.
+        What each thread or processor beside the asking one spends, for critical rows.
     """
 
     fixed: Mapping[str, float]
@@ -106,10 +108,19 @@ def row_costs(row: Row, paper: Paper) -> dict[str, Costs]:
             more(fixed, s),
             more(scaled, s),
             _sum(fixed[s].values()),
-            [totals for party, totals in fixed[s].items() if party] if row.critical else [],
+            _helpers(fixed[s], paper_stack(paper, s)) if row.critical else [],
         )
         for s in row.published
     }
+
+
+def _helpers(parties: Mapping[str, Mapping[str, float]], stack: Stack) -> list[Mapping[str, float]]:
+    """What each of those beside the asking processor spends; those who share a party's work do an equal part."""
+    return [
+        {primitive: count / sharers(party, stack) for primitive, count in totals.items()}
+        for party, totals in parties.items()
+        if party
+    ]
 
 
 def _by_stack(mix: str, row: Row, paper: Paper) -> dict[str, dict[str, dict[str, float]]]:

@@ -5,6 +5,10 @@ A service is one or more entries into the kernel, the kernel's own work (a primi
 machine: page-table updates, address-space switches, timers, interrupts. The last are what makes the same
 kernel cost more on a virtual machine.
 
+What a packet that arrives costs up to the socket is spent by the processor that its device's queue interrupts. With
+``receive_queues`` that is not the program's: as many processors as there are queues share it, and a device with one
+queue has one processor do it for all connections.
+
 Limits of validity: kernel work has the price that the host's card gives, whatever the version of a
 guest's kernel. Fork and exec have the page counts of the parameters, not of the workload's processes.
 """
@@ -17,6 +21,9 @@ from virtsim.core.units import PAGE_BYTES
 from virtsim.platform.layers.base import LAYER_KINDS, LayerKind, Settings, Step, assumed, exact, here
 
 Rule = Callable[[int, Settings], Iterable[Step]]
+
+#: Who takes what arrives where that is not the program's processor.
+INTERRUPTED = "interrupted processor"
 
 
 def _enter(calls: float, settings: Settings, note: str = "") -> Iterator[Step]:
@@ -128,15 +135,32 @@ def _file_io(size: int, settings: Settings) -> Iterator[Step]:
     yield Step("device_interrupt", settings["interrupts_per_request"])
 
 
-def _packet(service: str, kick: bool) -> Rule:
-    def rule(size: int, settings: Settings) -> Iterator[Step]:
-        yield from _enter(1, settings)
-        yield Step(service)
-        yield Step("packet_byte", size)
-        yield Step("device_kick" if kick else "device_receive", 1, size)
-        yield Step("device_interrupt", settings["interrupts_per_packet"], size)
+def _interrupted(settings: Settings) -> str:
+    return INTERRUPTED if settings.on("receive_queues") else ""
 
-    return rule
+
+def _packet_send(size: int, settings: Settings) -> Iterator[Step]:
+    yield from _enter(1, settings)
+    yield Step("packet_send_service")
+    yield Step("packet_byte", size)
+    yield Step("device_kick", 1, size)
+    yield Step("device_interrupt", settings["interrupts_per_packet"], size, party=_interrupted(settings))
+
+
+def _packet_receive(size: int, settings: Settings) -> Iterator[Step]:
+    who = _interrupted(settings)
+    yield from _enter(1, settings)
+    yield Step("packet_receive_service", party=who)
+    yield Step("packet_byte", size)
+    yield Step("device_receive", 1, size, party=who)
+    yield Step("device_interrupt", settings["interrupts_per_packet"], size, party=who)
+
+
+def _packet_wakeup(size: int, settings: Settings) -> Iterator[Step]:
+    who = _interrupted(settings)
+    yield Step("wakeup_service", party=who)
+    yield Step("ipi_send", party=who)
+    yield Step("interrupt", note="on the program's processor")
 
 
 _RULES: dict[str, Rule] = {
@@ -171,8 +195,9 @@ _RULES: dict[str, Rule] = {
     "timer_tick": _fixed(Step("interrupt"), Step("tick"), Step("timer_program")),
     "idle": _fixed(Step("halt"), Step("timer_program")),
     "file_io": _file_io,
-    "packet_send": _packet("packet_send_service", kick=True),
-    "packet_receive": _packet("packet_receive_service", kick=False),
+    "packet_send": _packet_send,
+    "packet_receive": _packet_receive,
+    "packet_wakeup": _packet_wakeup,
 }
 
 
@@ -209,6 +234,9 @@ class Linux(LayerKind):
         "shell_faults": assumed(60, "faults", "a small shell that starts a program, counted on Linux 6.18"),
         "shell_calls": assumed(60, "calls", "start-up of a shell"),
         "interrupts_per_packet": assumed(1.0, "1/packet", "one completion interrupt a packet, no coalescing"),
+        "receive_queues": exact(
+            0, "queues", "of its network device, each interrupting one processor; 0: each processor has its own"
+        ),
         "interrupts_per_request": assumed(1.0, "1/request", "one completion interrupt a request"),
     }
 

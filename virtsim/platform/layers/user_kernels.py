@@ -116,7 +116,15 @@ class Sentry(LayerKind):
         known = EVENTS.get(event)
         if known is None or known.interface != "system":
             return None
-        if event in ("thread_switch", "wakeup", "wakeup_remote", "timer_tick", "idle", "context_switch"):
+        if event in (
+            "thread_switch",
+            "wakeup",
+            "wakeup_remote",
+            "packet_wakeup",
+            "timer_tick",
+            "idle",
+            "context_switch",
+        ):
             return self._switches(event, settings)
         return list(self._serve(event, size, settings))
 
