@@ -22,6 +22,7 @@ The papers are named in their cards, ``models/literature``.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -214,7 +215,7 @@ def validate_paper(paper: Paper, host: HostCard | None = None) -> LiteratureRepo
 
 
 def validate_literature(papers: list[str] | None = None) -> LiteratureReport:
-    """Predict the rows of some papers, of all if none are named, with 90 % intervals.
+    """Predict the rows of some papers, of all if none are named, with 90 % intervals and what other mixes could give.
 
     Parameters
     ----------
@@ -222,12 +223,16 @@ def validate_literature(papers: list[str] | None = None) -> LiteratureReport:
         Names of cards in ``models/literature``.
     """
     from virtsim.validation.literature_intervals import paper_intervals, widened  # They need the above.
+    from virtsim.validation.literature_reach import paper_reach
 
     every = {name: validate_paper(load_paper(name)).results for name in card_names("literature")}
     results: list[Result] = []
     for name in papers if papers is not None else every:
         others = [r for other, found in every.items() if other != name for r in found]
-        intervals = paper_intervals(load_paper(name))
-        mine = every[name] if name in every else validate_paper(load_paper(name)).results
-        results += [widened(r, intervals[r.where, r.benchmark, r.stack], others) for r in mine]
+        paper = load_paper(name)
+        intervals, reach = paper_intervals(paper), paper_reach(paper)
+        for result in every[name] if name in every else validate_paper(paper).results:
+            cell = (result.where, result.benchmark, result.stack)
+            low, high = reach.get(cell, (math.nan, math.nan))
+            results.append(widened(result._replace(reach_low=low, reach_high=high), intervals[cell], others))
     return LiteratureReport(results)

@@ -31,6 +31,8 @@ class Result(NamedTuple):
         Why it misses, where it does.
     low, high : float
         90 % interval of the prediction from the intervals of the prices; NaN where none was worked out.
+    reach_low, reach_high : float
+        Values that any mix of the paper's micro rows could give; NaN where that was not asked.
     """
 
     paper: str
@@ -46,11 +48,18 @@ class Result(NamedTuple):
     why: str
     low: float = math.nan
     high: float = math.nan
+    reach_low: float = math.nan
+    reach_high: float = math.nan
 
     @property
     def error(self) -> float:
         """Signed relative error of the prediction."""
         return self.predicted / self.published - 1.0
+
+    @property
+    def beyond_reach(self) -> bool:
+        """Whether no mix of the paper's micro rows could give the published value; false where that was not asked."""
+        return self.published < self.reach_low or self.published > self.reach_high
 
     @property
     def covered(self) -> bool:
@@ -193,7 +202,7 @@ class LiteratureReport:
             if r.use == "base":
                 continue
             name = f"{r.paper} · {r.benchmark}"[:44]
-            note = f"  {r.why}" if r.why and abs(r.error) > 0.1 else ""
+            note = _note(r) if abs(r.error) > 0.1 else ""
             spread = "" if r.spread is None else f" (spread {r.spread:.1%})"
             interval = "" if math.isnan(r.low) else f"{r.low:.4g} … {r.high:.4g}"
             values = f"{r.published:>11.5g} {r.predicted:>11.5g} {interval:>21} {r.error:>+8.1%}"
@@ -221,6 +230,12 @@ class LiteratureReport:
         frame = pandas.DataFrame(self.results, columns=list(Result._fields))
         frame["error"] = [r.error for r in self.results]
         return frame
+
+
+def _note(r: Result) -> str:
+    """Why it misses, and whether another mix could have met it."""
+    reach = f" No mix of the paper's micro rows gives it: they reach {r.reach_low:.4g} to {r.reach_high:.4g}."
+    return f"  {r.why}{reach if r.beyond_reach else ''}".rstrip()
 
 
 def _errors(row: Iterable[Result]) -> list[float]:
