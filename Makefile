@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest -q
 
 # The heart's sources: it is compiled anew when they change.
-HEART := $(wildcard virtsim/core/*.p* virtsim/scheduling/*.p* virtsim/scheduling/policies/*.p*)
+HEART := $(wildcard virtsim/core/*.p* virtsim/scheduling/*.p* virtsim/scheduling/policies/*.p* virtsim/cluster/cloudsim/*.p*)
 
 .PHONY: demo test test-all test-nightly check bench docs golden clean
 .DEFAULT_GOAL := test

@@ -133,7 +133,7 @@ def test_the_heart_is_interpreted_where_the_environment_says_so():
 
 def test_a_changed_source_is_noticed(tmp_path):
     for folder in variant.FOLDERS:
-        (tmp_path / folder).mkdir()
+        (tmp_path / folder).mkdir(parents=True, exist_ok=True)
     file = tmp_path / "core" / "a.pxd"
     file.write_text("cdef int x\n")
     file.with_suffix(".py").write_text("x = 1\n")

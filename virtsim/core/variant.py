@@ -21,7 +21,7 @@ from zlib import crc32
 #: Set to anything but nothing and 0, it has the heart interpreted.
 ENVIRONMENT = "VIRTSIM_INTERPRETED"
 #: Folders of the package in which modules are compiled.
-FOLDERS = ("core", "scheduling", "scheduling/policies")
+FOLDERS = ("core", "scheduling", "scheduling/policies", "cluster/cloudsim")
 #: The module that says what all were compiled from.
 WITNESS = "virtsim.scheduling.events"
 

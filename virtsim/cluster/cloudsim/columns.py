@@ -1,21 +1,18 @@
-"""Candidate hosts of a decision, and the search for the one whose power grows least (PABFD)."""
+"""Candidate hosts of a decision, and the search for the one whose power grows least (PABFD).
+
+Nearly all the time of a run goes into this search, so it is compiled where it can be.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
-from virtsim.cluster.cloudsim.detectors import Detector, Mask, WindowStatistic
+from virtsim.cluster.cloudsim.detectors import Detector, WindowStatistic
 from virtsim.cluster.cloudsim.quirks import Quirks
 from virtsim.cluster.cloudsim.setup import (
-    ASKED,
     FREE,
-    KNOWN,
     LOAD,
     MEMORY,
-    PREDICTED,
-    ROWS,
     SERVER_BANDWIDTH_KBIT,
     SERVER_MEMORY_MB,
     SIZE,
@@ -24,40 +21,15 @@ from virtsim.cluster.cloudsim.setup import (
     Integers,
 )
 from virtsim.cluster.cloudsim.state import State
+from virtsim.cluster.cloudsim.tentative import Tentative
 
 _VMS_PER_LINK = SERVER_BANDWIDTH_KBIT // VM_BANDWIDTH_KBIT
 # Candidates that are looked at first where asking the detector is dear.
 _FIRST_LOOK = 6
 
 
-class Tentative:
-    """Sums per host of the placement that a decision is working on, and what each VM would add to them.
-
-    Attributes
-    ----------
-    sums : ndarray, shape (ROWS, hosts)
-        Free, used and requested MIPS, number of VMs, memory (MB), and the detector's predictions.
-    parts : ndarray, shape (VMs, ROWS)
-        What placing a VM adds.
-    """
-
-    def __init__(self, state: State, detector: Detector) -> None:
-        n, host, vm = state.n_hosts, state.slot_host, state.slot_vm
-        self.parts = np.zeros((len(state.request), ROWS))
-        self.parts[:, FREE] = -state.request
-        self.parts[:, LOAD] = self.parts[:, ASKED] = state.request
-        self.parts[:, SIZE] = 1
-        self.parts[:, MEMORY] = state.machines.memory_mb
-        self.parts[:, PREDICTED], self.parts[:, KNOWN] = detector.vm_sums()
-        self.sums = np.zeros((ROWS, n))
-        for row in (ASKED, SIZE, MEMORY, PREDICTED, KNOWN):
-            self.sums[row] = np.bincount(host, self.parts[vm, row], minlength=n)
-        self.sums[FREE] = state.free_mips()
-        self.sums[LOAD] = np.bincount(host, state.allocated[vm], minlength=n)
-
-
 class Columns:
-    """Arrays over candidate hosts, in the order of their numbers so that the first of equals is the lowest.
+    """Lists over candidate hosts, in the order of their numbers so that the first of equals is the lowest.
 
     Parameters
     ----------
@@ -84,49 +56,42 @@ class Columns:
         tentative: Tentative,
         measured: Floats,
     ) -> None:
-        self.state, self.detector, self.quirks = state, detector, quirks
-        self.host, self._tentative = hosts, tentative
+        self.state, self.detector = state, detector
+        self._stale, self._careful = quirks.stale_power, not quirks.memory_ignored
+        self._hosts, self._tentative = hosts, tentative
+        self.host: list[int] = hosts.tolist()
         servers = state.servers
-        self._servers = servers
-        self.total, self.core, self.offset = servers.total[hosts], servers.core[hosts], servers.offset[hosts]
-        self.table = np.ascontiguousarray(tentative.sums[:, hosts])
-        self.free, self.load, self.size = self.table[FREE], self.table[LOAD], self.table[SIZE]
-        self.baseline = measured[hosts] if quirks.stale_power else self._power_now()
-        self._slowest_core = float(self.core.min(initial=np.inf))
-        self._all_loaded = bool((self.load != 0).all())
-        self._limit = (state.buckets[hosts] * 3 // 4).tolist()
-        self._brink = {int(c) for c in np.flatnonzero(self.size >= state.buckets[hosts] * 3 // 4)}
+        self._total: list[float] = servers.total[hosts].tolist()
+        self._core: list[float] = servers.core[hosts].tolist()
+        self._offset: list[int] = servers.offset[hosts].tolist()
+        self._watts, self._slope, self._knot = servers.curves
+        self._last_knot = len(self._knot) - 1
+        self.table: list[list[float]] = tentative.sums[:, hosts].tolist()
+        self._free, self._load, self._size = self.table[FREE], self.table[LOAD], self.table[SIZE]
+        self._memory = self.table[MEMORY]
+        self._baseline: list[float] = measured[hosts].tolist()
+        if not self._stale:
+            self._baseline = [self._power_now(column) for column in range(len(self.host))]
+        self._limit: list[int] = (state.buckets[hosts] * 3 // 4).tolist()
+        self._brink = {column for column, limit in enumerate(self._limit) if self._size[column] >= limit}
         self._lazy = detector if isinstance(detector, WindowStatistic) else None
         detector.open(hosts, self.table)
-        self._share, self._work = np.empty(len(hosts)), np.empty(len(hosts))
-
-    def _power_now(self) -> Floats:
-        share = np.minimum(self.load / self.total, 1.0)
-        at = (share * 10).astype(np.int64) + self.offset
-        servers = self._servers
-        power = servers.watts[at] + servers.slope[at] * (share - servers.knot[at]) * 100
-        return np.where(self.size > 0, power, 0.0)
 
     def target(self, vm: int) -> int:
         """Column of the host that should take ``vm``, or -1."""
         request = float(self.state.request[vm])
-        blocked: Mask = self.free < request
-        if request > self._slowest_core:
-            blocked |= self.core < request
-        if not self.quirks.memory_ignored:
-            blocked |= self.table[MEMORY] + self.state.machines.memory_mb[vm] > SERVER_MEMORY_MB
-            blocked |= self.size >= _VMS_PER_LINK
+        memory = float(self.state.machines.memory_mb[vm]) if self._careful else 0.0
         if self._brink:
-            self._follow_hash_maps(blocked)
+            self._follow_hash_maps(request, memory)
         if self._lazy is not None:
-            return self._first_allowed(self._lazy, vm, self._costs(request, blocked))
-        fires = self.detector.fires_with(vm)
-        if not self._all_loaded:
-            fires &= self.load != 0
-        blocked |= fires
-        costs = self._costs(request, blocked)
-        column = int(costs.argmin())
-        return -1 if blocked[column] else column
+            return self._first_allowed(self._lazy, vm, request, memory)
+        best, least = -1, float("inf")
+        for column in range(len(self.host)):
+            if self._has_room(column, request, memory):
+                growth = self._growth(column, request)
+                if growth < least and not self._fires(column, vm):
+                    best, least = column, growth
+        return best
 
     def place_all(self, vms: list[int]) -> list[int] | None:
         """Place all of ``vms``, in this order, or none; their columns, or None if one has no place."""
@@ -140,72 +105,93 @@ class Columns:
             undo.append(self.add(column, vm))
         return [before[0] for before in undo]
 
+    def _has_room(self, column: int, request: float, memory: float) -> bool:
+        """Whether the VM fits, whatever the detector says."""
+        free: float = self._free[column]
+        core: float = self._core[column]
+        if free < request or core < request:
+            return False
+        if not self._careful:
+            return True
+        return bool(self._memory[column] + memory <= SERVER_MEMORY_MB and self._size[column] < _VMS_PER_LINK)
+
+    def _fires(self, column: int, vm: int) -> bool:
+        """Whether the candidate would be overloaded with ``vm`` too; one that does nothing never is."""
+        load: float = self._load[column]
+        return load != 0 and bool(self.detector.fires_with(column, vm))
+
+    def _growth(self, column: int, request: float) -> float:
+        """Growth of a candidate's power with the VM, W."""
+        load: float = self._load[column]
+        total: float = self._total[column]
+        baseline: float = self._baseline[column]
+        return self._power(column, (load + request) / total) - baseline
+
+    def _power(self, column: int, share: float) -> float:
+        """Power of a candidate at a load, W."""
+        offset: int = self._offset[column]
+        at = min(int(share * 10) + offset, self._last_knot)
+        watts: float = self._watts[at]
+        slope: float = self._slope[at]
+        knot: float = self._knot[at]
+        return watts + slope * (share - knot) * 100
+
+    def _power_now(self, column: int) -> float:
+        if not self._size[column] > 0:
+            return 0.0
+        return self._power(column, min(self._load[column] / self._total[column], 1.0))
+
+    def _first_allowed(self, detector: WindowStatistic, vm: int, request: float, memory: float) -> int:
+        """The cheapest column that the detector allows; it is asked about the cheapest few first."""
+        open_to_it = [column for column in range(len(self.host)) if self._has_room(column, request, memory)]
+        order = [column for _, column in sorted([(self._growth(column, request), column) for column in open_to_it])]
+        for part in (order[:_FIRST_LOOK], order[_FIRST_LOOK:]):
+            if part:
+                for column, fires in zip(part, detector.fires_at(part, vm)):
+                    if not fires or self._load[column] == 0:
+                        return column
+        return -1
+
+    def _follow_hash_maps(self, request: float, memory: float) -> None:
+        """A VM that is tried on a host lets a hash map grow that is just full; see :attr:`State.buckets`."""
+        for column in list(self._brink):
+            if self._load[column] != 0 and self._has_room(column, request, memory):
+                self._grow(column)
+
     def _grow(self, column: int) -> None:
         host = self.host[column]
         self.state.buckets[host] *= 2
         self._limit[column] = int(self.state.buckets[host]) * 3 // 4
         self._brink.discard(column)
 
-    def _costs(self, request: float, blocked: Mask) -> Floats:
-        """Growth of power, W; infinite where the VM may not go."""
-        servers, share, work = self._servers, self._share, self._work
-        np.add(self.load, request, out=share)
-        np.divide(share, self.total, out=share)
-        np.multiply(share, 10, out=work)
-        at = work.astype(np.int64)
-        at += self.offset
-        share -= servers.knot.take(at, mode="clip")
-        work = servers.slope.take(at, mode="clip")
-        work *= share
-        work *= 100
-        work += servers.watts.take(at, mode="clip")
-        work -= self.baseline
-        work[blocked] = np.inf
-        return work
-
-    def _first_allowed(self, detector: WindowStatistic, vm: int, costs: Floats) -> int:
-        """The cheapest column that the detector allows; it is asked about the cheapest few first."""
-        order = np.argsort(costs, kind="stable")
-        order = order[: int((costs < np.inf).sum())]
-        for part in (order[:_FIRST_LOOK], order[_FIRST_LOOK:]):
-            if part.size:
-                allowed = ~(detector.fires_at(part, vm) & (self.load[part] != 0))
-                if allowed.any():
-                    return int(part[allowed.argmax()])
-        return -1
-
-    def _follow_hash_maps(self, blocked: Mask) -> None:
-        """A VM that is tried on a host lets a hash map grow that is just full; see :attr:`State.buckets`."""
-        for column in list(self._brink):
-            if not blocked[column] and self.load[column] != 0:
-                self._grow(column)
-
     def add(self, column: int, vm: int) -> Any:
         """Put ``vm`` on a candidate tentatively; returns what :meth:`restore` needs."""
-        table = self.table
-        before = (column, table[:, column].copy(), self.baseline[column], self.detector.add(column, vm))
-        table[:, column] += self._tentative.parts[vm]
-        if not self.quirks.stale_power:
-            self.baseline[column] = self._power_now()[column]
-        if self.size[column] >= self._limit[column]:
+        values = [row[column] for row in self.table]
+        before = (column, values, self._baseline[column], self.detector.add(column, vm))
+        for row, value, part in zip(self.table, values, self._tentative.parts[vm].tolist()):
+            row[column] = value + part
+        if not self._stale:
+            self._baseline[column] = self._power_now(column)
+        if self._size[column] >= self._limit[column]:
             self._brink.add(column)
         return before
 
     def restore(self, before: Any) -> None:
         """Undo :meth:`add`; the last one first."""
         column, values, baseline, detector = before
-        self.table[:, column] = values
-        self.baseline[column] = baseline
+        for row, value in zip(self.table, values):
+            row[column] = value
+        self._baseline[column] = baseline
         self.detector.restore(column, detector)
-        if self.size[column] < self._limit[column]:
+        if self._size[column] < self._limit[column]:
             self._brink.discard(column)
 
     def close(self, column: int) -> None:
         """Let a candidate take no more."""
-        self.free[column] = -1.0
+        self._free[column] = -1.0
         self._brink.discard(column)
 
     def keep(self) -> None:
         """Let the placement so far include what was put on the candidates."""
-        self._tentative.sums[:, self.host] = self.table
-        self.detector.keep(self.host)
+        self._tentative.sums[:, self._hosts] = self.table
+        self.detector.keep(self._hosts)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from virtsim.cluster.cloudsim.columns import Columns, Tentative
+from virtsim.cluster.cloudsim.columns import Columns
 from virtsim.cluster.cloudsim.detectors import Detector, Mask
 from virtsim.cluster.cloudsim.quirks import Quirks
 from virtsim.cluster.cloudsim.selection import Selection
 from virtsim.cluster.cloudsim.setup import LOAD, SIZE, Floats, Integers
 from virtsim.cluster.cloudsim.state import State
+from virtsim.cluster.cloudsim.tentative import Tentative
 
 Move = tuple[int, int]
 
@@ -74,7 +75,7 @@ class Consolidation:
             column = columns.target(vm)
             if column >= 0:
                 columns.add(column, vm)
-                moves.append((vm, int(hosts[column])))
+                moves.append((vm, columns.host[column]))
         columns.keep()
         return moves
 
@@ -96,7 +97,7 @@ class Consolidation:
         for vm, host in earlier:
             received.setdefault(host, []).append(vm)
         done = set() if self.quirks.receivers_drained else set(received)
-        column_of = {host: column for column, host in enumerate(hosts.tolist())}
+        column_of = {host: column for column, host in enumerate(columns.host)}
         moves: list[Move] = []
         by_load = hosts[np.argsort(share[hosts], kind="stable")].tolist()
         for host in by_load:
@@ -116,4 +117,4 @@ class Consolidation:
         request = self.state.request[vms].tolist()
         ordered = [vms[i] for i in sorted(range(len(vms)), key=lambda i: -request[i])]
         targets = columns.place_all(ordered) if ordered else None
-        return [(vm, int(columns.host[column])) for vm, column in zip(ordered, targets)] if targets else []
+        return [(vm, columns.host[column]) for vm, column in zip(ordered, targets)] if targets else []

@@ -1,7 +1,7 @@
 """Overload detection on arrays, as the reference computes it.
 
 Three questions are asked of a detector: which hosts are overloaded now (:meth:`Detector.firing`); is a host with
-just these VMs (:meth:`Detector.fires`, one host, exact); and which of many candidates would be if a VM were added
+just these VMs (:meth:`Detector.fires`, one host, exact); and would a candidate be if a VM were added
 (:meth:`Detector.fires_with`, on the columns that :meth:`Detector.open` was given).
 """
 
@@ -68,15 +68,17 @@ class Detector:
         """What a VM adds to the detector's two sums per host."""
         return 0.0, 0.0
 
-    def open(self, hosts: Integers, table: Floats) -> None:
+    def open(self, hosts: Integers, table: list[list[float]]) -> None:
         """Take ``hosts`` as candidates; ``table`` has their sums, and changes as VMs are placed."""
         self.asked, self.sums, self.known_count = table[ASKED], table[PREDICTED], table[KNOWN]
-        self.total = self.state.servers.total[hosts]
+        self.total: list[float] = self.state.servers.total[hosts].tolist()
 
-    def fires_with(self, vm: int) -> Mask:
-        """Which candidates would be overloaded with ``vm`` too."""
-        mask: Mask = (self.asked + self.state.request[vm]) / self.total > self.parameter
-        return mask
+    def fires_with(self, column: int, vm: int) -> bool:
+        """Whether a candidate would be overloaded with ``vm`` too."""
+        return self._load_with(column, vm) > self.parameter
+
+    def _load_with(self, column: int, vm: int) -> float:
+        return (self.asked[column] + float(self.state.request[vm])) / self.total[column]
 
     def add(self, column: int, vm: int) -> Any:
         """Put ``vm`` on a candidate; returns what :meth:`restore` needs."""
@@ -138,19 +140,11 @@ class Regression(Detector):
             scaled = self.parameter * (_line(values.tolist()) if self.weights is None else float(values @ self.gain))
         return bool(scaled >= 1)
 
-    def open(self, hosts: Integers, table: Floats) -> None:
-        """Take ``hosts`` as candidates."""
-        super().open(hosts, table)
-        self.limits = self.total / self.parameter
-        self.all_known = bool((self.known_count > 0).all())
-
-    def fires_with(self, vm: int) -> Mask:
-        """Which candidates would be overloaded with ``vm`` too."""
-        mask: Mask = self.sums + self.predicted[vm] >= self.limits
-        if not (self.all_known or self.known[vm]):
-            fallback = (self.asked + self.state.request[vm]) / self.total > FALLBACK
-            mask = np.where(self.known_count > 0, mask, fallback)
-        return mask
+    def fires_with(self, column: int, vm: int) -> bool:
+        """Whether a candidate would be overloaded with ``vm`` too."""
+        if self.known_count[column] > 0 or self._knowns[vm]:
+            return bool(self.sums[column] + self._predictions[vm] >= self.total[column] / self.parameter)
+        return self._load_with(column, vm) > FALLBACK
 
 
 class WindowStatistic(Detector):
@@ -191,20 +185,22 @@ class WindowStatistic(Detector):
         window = _host_window(self.state, vms, host)
         return bool(self.over(window[None, :], np.array([asked / float(self.state.servers.total[host])]))[0])
 
-    def open(self, hosts: Integers, table: Floats) -> None:
+    def open(self, hosts: Integers, table: list[list[float]]) -> None:
         """Take ``hosts`` as candidates."""
         super().open(hosts, table)
         self.columns = self.windows[hosts]
 
-    def fires_with(self, vm: int) -> Mask:
-        """Which candidates would be overloaded with ``vm`` too."""
-        return self.fires_at(np.arange(len(self.asked)), vm)
+    def fires_with(self, column: int, vm: int) -> bool:
+        """Whether a candidate would be overloaded with ``vm`` too."""
+        return self.fires_at([column], vm)[0]
 
-    def fires_at(self, columns: Integers, vm: int) -> Mask:
-        """:meth:`fires_with` for some candidates only."""
-        state, total = self.state, self.total[columns]
-        windows = self.columns[columns] + state.window[vm] * state.machines.mips[vm] / total[:, None]
-        return self.over(windows, (self.asked[columns] + state.request[vm]) / total)
+    def fires_at(self, columns: list[int], vm: int) -> list[bool]:
+        """:meth:`fires_with` for several candidates at once, which costs little more than for one."""
+        total = np.array([self.total[column] for column in columns])
+        windows = self.columns[columns] + self.state.window[vm] * self.state.machines.mips[vm] / total[:, None]
+        loads = np.array([self._load_with(column, vm) for column in columns])
+        fires: list[bool] = self.over(windows, loads).tolist()
+        return fires
 
     def add(self, column: int, vm: int) -> Any:
         """Put ``vm`` on a candidate."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,6 +80,11 @@ class Servers:
         slope[:, :-1] = np.diff(watts, axis=1) / 10
         knot = np.tile(np.arange(_KNOTS) / 10, 2)
         return cls(core, SERVER_CORES * core, kind, kind * _KNOTS, watts.ravel(), slope.ravel(), knot)
+
+    @cached_property
+    def curves(self) -> tuple[list[float], list[float], list[float]]:
+        """``watts``, ``slope`` and ``knot`` as lists, for who looks at one host at a time."""
+        return self.watts.tolist(), self.slope.tolist(), self.knot.tolist()
 
     def power(self, share: Floats) -> Floats:
         """Watts of all hosts at their loads, each within [0, 1]."""
