@@ -38,9 +38,9 @@ def test_the_layer_is_the_one_that_spends():
 
 def test_the_printed_tree_ends_with_the_costs_by_layer():
     text = str(load_stack("kvm-nested").explain("cpuid", HOST))
-    assert text.splitlines()[-1] == "by layer: L1 kvm 330 ns, L0 kvm 7.17 us"
+    assert text.splitlines()[-1] == "by layer: L1 kvm 330 ns, L0 kvm 7.18 us"
     twice = str(load_stack("kvm-on-kvm").explain("cpuid", HOST))
-    assert twice.splitlines()[-1] == "by layer: kvm 330 ns, kvm 7.17 us"
+    assert twice.splitlines()[-1] == "by layer: kvm 330 ns, kvm 7.18 us"
     assert "by layer" not in str(load_stack("kvm").explain("cpuid"))
 
 

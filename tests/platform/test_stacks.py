@@ -342,6 +342,25 @@ def test_queues_say_who_takes_a_packet_but_not_what_it_costs(name, event):
     assert io_parts(event, spread, 100) == io_parts(event, stack, 100)
 
 
+def test_a_monitor_below_sees_the_undefined_instructions_of_a_switchers_guest():
+    alone, nested = (expand("invalid_opcode", load_stack(name)).totals for name in ("pvm", "pvm-nested"))
+    assert {p: nested.get(p, 0) - alone.get(p, 0) for p in nested if nested[p] != alone.get(p, 0)} == {
+        "vm_exit": 1,
+        "exit_dispatch": 1,
+        "exception_reflect": 1,
+        "vm_entry": 1,
+    }
+
+
+@pytest.mark.parametrize("event", ["msr_access", "timer_sleep", "wakeup_remote", "timer_tick"])
+@pytest.mark.parametrize("kind", ["kvm", "pvm"])
+def test_a_monitor_slower_at_registers_is_slower_at_nothing_else(kind, event):
+    stack = load_stack(kind)
+    slow, fast = (expand(event, s).totals for s in (stack.with_parameters({kind: {"register_slowdown": 3}}), stack))
+    assert slow["msr_emulate"] == 3 * fast["msr_emulate"]
+    assert {**slow, "msr_emulate": 0} == {**fast, "msr_emulate": 0}
+
+
 @pytest.mark.parametrize("name", STACKS)
 def test_a_packet_wakes_at_the_price_of_any_wake_up(name):
     stack = load_stack(name)

@@ -89,6 +89,7 @@ class HardwareAssisted(LayerKind):
         "vmcs_reads": assumed(0, "1/exit", "contained in exit_dispatch unless the card separates them"),
         "vmcs_writes": assumed(0, "1/exit", "contained in exit_dispatch unless the card separates them"),
         "handler_slowdown": exact(1, "1", "a monitor on the bare machine"),
+        "register_slowdown": exact(1, "1", "a monitor on the bare machine: emulating a register"),
         "other_exits": assumed(
             0, "1/exit", "privileged instructions of the monitor in an exit, contained in exit_dispatch"
         ),
@@ -131,6 +132,11 @@ class HardwareAssisted(LayerKind):
         ]
         return [step for step in steps if step.times]
 
+    @staticmethod
+    def register(settings: Settings) -> Step:
+        """Emulating an access to a register; a virtual machine's monitor may be slower at it."""
+        return Step("msr_emulate", settings["register_slowdown"])
+
     def userspace(self, settings: Settings, *work: Step) -> list[Step]:
         """An exit that the monitor's process handles."""
         return self.exit(
@@ -157,12 +163,12 @@ class HardwareAssisted(LayerKind):
         return self.exit(settings, Step("shadow_walk"), DECODE, signal, note="a fault on a page that is not mapped")
 
     def _on_msr_access(self, size: int, settings: Settings) -> list[Step] | None:
-        return self.exit(settings, Step("msr_emulate")) if settings.on("msr_exits") else None
+        return self.exit(settings, self.register(settings)) if settings.on("msr_exits") else None
 
     def _on_timer_program(self, size: int, settings: Settings) -> list[Step] | None:
         if not settings.on("timer_exits"):
             return None
-        return self.exit(settings, Step("msr_emulate"), Step("timer_program", note="the host's own timer"))
+        return self.exit(settings, self.register(settings), Step("timer_program", note="the host's own timer"))
 
     def _on_halt(self, size: int, settings: Settings) -> list[Step] | None:
         return self.exit(settings, Step("halt")) if settings.on("halt_exits") else None
@@ -176,14 +182,14 @@ class HardwareAssisted(LayerKind):
     def _on_ipi_send(self, size: int, settings: Settings) -> list[Step]:
         if settings.on("posted_interrupts"):
             return [Step("ipi_send", note="posted")]
-        return self.exit(settings, Step("msr_emulate"), Step("ipi_send", note="kick the other processor"))
+        return self.exit(settings, self.register(settings), Step("ipi_send", note="kick the other processor"))
 
     def _on_interrupt(self, size: int, settings: Settings) -> list[Step]:
         if settings.on("posted_interrupts"):
             return [Step("interrupt", note="posted to the running guest")]
         steps = self.exit(settings, Step("interrupt"), Step("event_inject"))
         if not settings.on("apicv"):
-            steps += self.exit(settings, Step("msr_emulate"), note="end of interrupt")
+            steps += self.exit(settings, self.register(settings), note="end of interrupt")
         return steps
 
     def _on_tlb_miss(self, size: int, settings: Settings) -> list[Step] | None:

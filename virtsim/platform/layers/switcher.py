@@ -7,6 +7,9 @@ depth of nesting, which is why the prices do not multiply on a virtual machine.
 
     trap = pvm_switch + exit_dispatch + work
 
+What does not stay inside are exceptions that a monitor below wants to see: KVM takes each undefined instruction, with
+nested paging as without (Linux, ``update_exception_bitmap``), and hands it on.
+
 References
 ----------
 J. Huang et al., "PVM: efficient shadow paging for deploying secure containers in cloud-native
@@ -55,7 +58,7 @@ class Switcher(HardwareAssisted):
         return self.trapped(settings, Step("userspace_exit"), msrs, *work)
 
     def _on_msr_access(self, size: int, settings: Settings) -> list[Step]:
-        return self.trapped(settings, Step("msr_emulate"))
+        return self.trapped(settings, self.register(settings))
 
     def _on_full_return(self, size: int, settings: Settings) -> list[Step]:
         return self.exit(settings)
@@ -79,6 +82,11 @@ class Switcher(HardwareAssisted):
 
     def _on_exception(self, size: int, settings: Settings) -> list[Step]:  # type: ignore[override]
         return [Step("exception"), *self.exit(settings, Step("exception_reflect"))]
+
+    def _on_invalid_opcode(self, size: int, settings: Settings) -> list[Step]:
+        # A machine below that is virtual takes it first and hands it on: KVM looks at each, nested paging or not.
+        below = Step("invalid_opcode", note="the machine's own exception, to the monitor")
+        return [below, *self.exit(settings, Step("exception_reflect"))]
 
     def _on_interrupt(self, size: int, settings: Settings) -> list[Step]:
         return [Step("interrupt"), *self.exit(settings, Step("event_inject"))]
