@@ -90,7 +90,7 @@ def test_python_and_text_forms_are_equal():
         ({"parts": {}}, "f.toml: parts: Expected `array`, got `object`"),
         ([], "f.toml: document: Expected `object`, got `array`"),
         ({"parts": [{"wait": "1s"}] * 4}, "f.toml: parts: at most 3"),
-        ({"parts": [], "notes": {"a": "b"}}, "f.toml: notes[]: Expected `int`, got `str`"),
+        ({"parts": [], "notes": {"a": "b"}}, "f.toml: notes.a: Expected `int`, got `str`"),
         ({"parts": [], "cpu": "5"}, "f.toml: cpu: '5' is not a CPU bandwidth"),
         ({"parts": [], "": 1}, "f.toml: '': there is no such field"),
         ({"parts": [], "x\ny\x1b": 1}, "f.toml: x\\x0ay\\x1b: there is no such field"),

@@ -71,7 +71,7 @@ def test_unknown_cards_list_the_known_ones(config):
         ({"mode_swich": None}, "prices.mode_swich: no primitive has this name"),
         ({"mode_switch": {"unit": "us"}}, "prices.mode_switch.unit: is 'us' but must be 'ns'"),
         ({"mode_switch": {"value": -1.0, "low": -2.0}}, "prices.mode_switch.value: a price is at least 0"),
-        ({"mode_switch": {"source": ""}}, "prices[].source"),
+        ({"mode_switch": {"source": ""}}, "prices.mode_switch.source"),
     ],
 )
 def test_bad_prices_are_refused_with_their_path(change, message):

@@ -1,5 +1,7 @@
 """Every technique on every event: refused where impossible, linear, monotone, and never a special case."""
 
+import itertools
+
 import msgspec
 import pytest
 from hypothesis import given
@@ -11,7 +13,7 @@ from virtsim.platform.costs import Costs
 from virtsim.platform.events import EVENTS
 from virtsim.platform.expand import combine, expand, price
 from virtsim.platform.host import load_host
-from virtsim.platform.layers import LAYER_KINDS
+from virtsim.platform.layers import LAYER_KINDS, Settings
 from virtsim.platform.operations import TlbProfile
 from virtsim.platform.paths import io_parts, io_path, sharers
 from virtsim.platform.primitives import PRIMITIVES
@@ -472,3 +474,47 @@ def test_masking_interrupts_is_a_host_call_in_user_mode_linux_of_2003_only():
         assert spent == {"mode_switch": calls, "signal_install_service": calls}, event
     for event in ("null", "page_fault", "compute"):
         assert expand(event, then).totals == expand(event, now).totals
+
+
+#: Parameters that the machine reads, not the expansion.
+READ_BY_THE_MACHINE = {"ring", "suppression", "refill"}
+
+
+def _handled(kind, settings):
+    """All that a kind does with these settings."""
+    events = EVENTS.keys() - (FORKS if kind.name == "unikernel" else set())
+    steps = {(e, size): kind.handle(e, size, settings) for e, size in itertools.product(events, (0, 9000))}
+    return {key: steps and tuple(steps) for key, steps in steps.items()}, kind.needs_of(settings)
+
+
+@pytest.mark.parametrize("name", list(LAYER_KINDS))
+def test_every_parameter_of_every_kind_of_layer_changes_something(name):
+    """With all others as they are, or one switch turned, or a filter attached."""
+    kind = LAYER_KINDS.get(name)
+
+    def turned(parameter):
+        known = kind.parameters[parameter]
+        return known.at(1 - known.value if known.unit == "switch" else 2 * known.value + 1)
+
+    others = [{}, *({p: turned(p)} for p, known in kind.parameters.items() if known.unit in ("switch", "rules"))]
+    for parameter in kind.parameters.keys() - READ_BY_THE_MACHINE:
+        assert any(
+            _handled(kind, Settings(kind.parameters, other, name))
+            != _handled(kind, Settings(kind.parameters, {**other, parameter: turned(parameter)}, name))
+            for other in others
+        ), parameter
+
+
+@pytest.mark.parametrize(
+    ("stack", "layer", "parameter", "value", "message"),
+    [
+        ("kvm", "virtio", "batch", 0, "at least 1"),
+        ("kvm", "virtio", "ring", 0.5, "at least 1"),
+        ("xen-pv", "xen", "batch", 0, "at least 1"),
+        ("kvm", "kvm", "nested_paging", 7, "a switch is 0 or 1"),
+        ("native", "linux", "fork_pages", -3, "at least 0"),
+    ],
+)
+def test_a_value_that_no_layer_can_have_is_refused_with_its_path(stack, layer, parameter, value, message):
+    with pytest.raises(SpecError, match=rf"layers\[\d\]\.parameters\.{parameter}\.value: .*{message}"):
+        load_stack(stack).with_parameters({layer: {parameter: value}})

@@ -105,7 +105,7 @@ def test_python_and_toml_make_the_same_scenario(file, tmp_path):
         ("seccomp_rules = 50", "seccomp_arguments = true", "guests[0].isolation.seccomp_arguments"),
         ("seccomp_rules = 50", "seccomp_rules = 4001", "guests[0].isolation.seccomp_rules"),
         ("nofile = 64", "nofiles = 64", "guests[0].isolation.rlimits.nofiles"),
-        ("nofile = 64", "nofile = -1", "guests[0].isolation.rlimits[]"),
+        ("nofile = 64", "nofile = -1", "guests[0].isolation.rlimits.nofile"),
         ('stack = "native"', 'stack = "native"\ncpu_weight = 50', "guests[1].stack"),
         ('stack = "native"', 'stack = "native"\nisolation = { user_namespace = true }', "guests[1].isolation"),
         ('cpu_max = "150%"', 'cpu_max = "150%"\nparent = "x"', "groups[0].parent"),

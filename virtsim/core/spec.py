@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from pathlib import Path
 from types import UnionType
-from typing import Any, ClassVar, Literal, Self, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -247,7 +247,7 @@ def from_builtins(data: Any, kind: type[T], where: str = "") -> T:
     try:
         return msgspec.convert(data, kind, dec_hook=_decode_quantity)
     except msgspec.ValidationError as problem:
-        raise _spec_error(str(problem), prefix, problem.__cause__, kind) from None
+        raise _spec_error(_with_keys(str(problem), data, kind), prefix, problem.__cause__, kind) from None
     except SpecError as problem:
         raise problem.inside(prefix) from None
     except (ValueError, TypeError, RecursionError, OverflowError, NotImplementedError) as problem:
@@ -283,6 +283,35 @@ def _spec_error(message: str, prefix: str, cause: BaseException | None, kind: An
     return SpecError(f"{prefix}{_printable(path or 'document')}", _printable(reason))
 
 
+def _with_keys(message: str, data: Any, kind: Any) -> str:
+    """msgspec's message with the key of the entry of a table for each ``[...]`` that stands for one."""
+    while (found := re.search(r" - at `\$\.?(.*?)\.?\[\.\.\.\]", message)) is not None:
+        key = _refused_key(_at(data, found[1]), _types_at(kind, f"{found[1]}.[]", limits=True))
+        if key is None:
+            break
+        message = f"{message[: found.end() - 5]}.{key}{message[found.end() :]}"
+    return message
+
+
+def _at(data: Any, path: str) -> Any:
+    """What is at a path of plain data."""
+    for step in re.findall(r"[^.\[\]]+", path):
+        data = data[int(step)] if isinstance(data, list) else data.get(step)
+    return data
+
+
+def _refused_key(table: Any, kinds: list[Any]) -> str | None:
+    """The first key of a table whose value is none of some types."""
+    for key, value in table.items() if isinstance(table, dict) and kinds else ():
+        try:
+            msgspec.convert(value, Union[tuple(kinds)], dec_hook=_decode_quantity)
+        except (msgspec.ValidationError, SpecError):
+            return key if re.fullmatch(r"[\w -]+", key) else None
+        except TypeError:
+            return None
+    return None
+
+
 def _fields(hint: Any, path: str) -> list[str]:
     """Names of the fields that the table at ``path`` may have."""
     structs = [part for part in _types_at(hint, path) if hasattr(part, "__struct_fields__")]
@@ -298,17 +327,22 @@ def _choices(hint: Any, path: str) -> list[str]:
     return tags or [str(value) for part in parts if get_origin(part) is Literal for value in get_args(part)]
 
 
-def _types_at(hint: Any, path: str) -> list[Any]:
-    """Types that what is at ``path`` may have."""
-    parts = _alternatives([hint])
+def _types_at(hint: Any, path: str, limits: bool = False) -> list[Any]:
+    """Types that what is at ``path`` may have; with ``limits``, as far as they are annotated with some."""
+    limited = parts = _alternatives([hint])
     for step in re.findall(r"\w+|\[\w*\]", path):
         if step[0] == "[":
-            parts = [item for part in parts if get_origin(part) is list for item in get_args(part)]
+            parts = [get_args(part)[-1] for part in parts if get_origin(part) in (list, dict)]
         else:
             structs = [part for part in parts if step in getattr(part, "__struct_fields__", ())]
-            parts = [get_type_hints(struct)[step] for struct in structs]
-        parts = _alternatives(parts)
-    return parts
+            parts = [get_type_hints(struct, include_extras=True)[step] for struct in structs]
+        limited, parts = parts, [_bare(part) for part in _alternatives([_bare(part) for part in parts])]
+    return limited if limits else parts
+
+
+def _bare(hint: Any) -> Any:
+    """A type without its annotations."""
+    return get_args(hint)[0] if get_origin(hint) is Annotated else hint
 
 
 def _alternatives(parts: list[Any]) -> list[Any]:

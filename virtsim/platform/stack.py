@@ -116,7 +116,7 @@ class Stack:
             kind = _kind(layer, where)
             if (kind.role == "hardware") != (i == 0):
                 raise SpecError(f"{where}.kind", "the first layer, and only the first, is 'hardware'")
-            settings = Settings(kind.parameters, layer.parameters, where)
+            settings = Settings(kind.parameters, layer.parameters, where, kind.least)
             missing = sorted(kind.needs_of(settings) - offered)
             if missing:
                 below = card.layers[i - 1].name or card.layers[i - 1].kind

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import ClassVar, NamedTuple
 
 from virtsim.core.errors import SpecError
@@ -54,11 +55,19 @@ class Settings:
         Those that the card overrides; each must be known to the kind and have its unit.
     where : str
         Path of the layer in its card, for errors.
+    least : dict of str to float, optional
+        Lowest value of those parameters for which it is not 0.
     """
 
     __slots__ = ("_values", "parameters", "where")
 
-    def __init__(self, defaults: Mapping[str, Parameter], given: Mapping[str, Parameter], where: str) -> None:
+    def __init__(
+        self,
+        defaults: Mapping[str, Parameter],
+        given: Mapping[str, Parameter],
+        where: str,
+        least: Mapping[str, float] = MappingProxyType({}),
+    ) -> None:
         for name, parameter in given.items():
             if name not in defaults:
                 known = ", ".join(sorted(defaults)) or "none"
@@ -69,6 +78,7 @@ class Settings:
                 raise SpecError(
                     f"{where}.parameters.{name}.unit", f"is {parameter.unit!r} but must be {defaults[name].unit!r}"
                 )
+            _check_value(parameter, least.get(name, 0.0), f"{where}.parameters.{name}.value")
         self.parameters = {**defaults, **given}
         self.where = where
         self._values = {name: parameter.value for name, parameter in self.parameters.items()}
@@ -83,6 +93,16 @@ class Settings:
     def on(self, name: str) -> bool:
         """Whether a switch (a parameter of unit ``switch``) is set."""
         return self[name] != 0
+
+
+def _check_value(parameter: Parameter, least: float, path: str) -> None:
+    """Counts, shares and factors are not negative, and a switch is on or off."""
+    if parameter.value is None:
+        return
+    if parameter.unit == "switch" and parameter.value not in (0, 1):
+        raise SpecError(path, f"is {parameter.value:g} but a switch is 0 or 1")
+    if parameter.value < least:
+        raise SpecError(path, f"is {parameter.value:g} but must be at least {least:g}")
 
 
 class LayerKind:
@@ -101,6 +121,8 @@ class LayerKind:
         Features that it offers to layers above.
     parameters : dict of str to Parameter
         What a card may set, with defaults and their sources.
+    least : dict of str to float
+        Lowest value of those parameters for which it is not 0.
     virtual_cpus : bool
         Whether the kernel above runs on virtual CPUs, which a scheduler below shares CPU time out to.
     """
@@ -111,6 +133,7 @@ class LayerKind:
     needs: ClassVar[frozenset[str]] = frozenset()
     provides: ClassVar[frozenset[str]] = frozenset()
     parameters: ClassVar[Mapping[str, Parameter]] = {}
+    least: ClassVar[Mapping[str, float]] = {}
 
     def needs_of(self, settings: Settings) -> frozenset[str]:
         """What it needs from below with these settings."""
@@ -123,6 +146,11 @@ class LayerKind:
     def handle(self, event: str, size: int, settings: Settings) -> Iterable[Step] | None:
         """Steps that this layer takes for an event, or None if the layer below gets it unchanged."""
         raise NotImplementedError
+
+
+def without(parameters: Mapping[str, Parameter], *names: str) -> dict[str, Parameter]:
+    """The parameters of a kind that a kind derived from it has, too: all but ``names``."""
+    return {name: parameter for name, parameter in parameters.items() if name not in names}
 
 
 LAYER_KINDS: Registry[LayerKind] = Registry("kind of layer")

@@ -23,6 +23,7 @@ for I/O virtualization", ASPLOS 2012.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import ClassVar
 
 from virtsim.platform.layers.base import LAYER_KINDS, LayerKind, Settings, Step, assumed, exact, published
 
@@ -39,6 +40,7 @@ class Device(LayerKind):
     """Base of the device layers: offers the machine below with another way to its devices."""
 
     role = "machine"
+    least: ClassVar = {"batch": 1.0, "ring": 1.0}
 
     def provides_of(self, settings: Settings, below: frozenset[str]) -> frozenset[str]:
         """The machine below."""

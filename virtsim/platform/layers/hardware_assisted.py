@@ -34,7 +34,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from virtsim.platform.layers.base import LAYER_KINDS, LayerKind, Settings, Step, assumed, exact, published
+from virtsim.platform.layers.base import LAYER_KINDS, LayerKind, Settings, Step, assumed, exact, published, without
 
 _SWITCH = "a property of the stack"
 
@@ -274,7 +274,7 @@ class BareMetalHvm(HardwareAssisted):
     name = "hvm"
     needs = frozenset({"machine", "extensions"})
     parameters = {
-        **HardwareAssisted.parameters,
+        **without(HardwareAssisted.parameters, "userspace_msrs", "userspace_vmcs"),
         "domain_switches": exact(2, "1/access", "to the driver domain and back, where it shares the processor"),
     }
 

@@ -20,8 +20,20 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from virtsim.platform.layers.base import LAYER_KINDS, Settings, Step, exact
+from virtsim.platform.layers.base import LAYER_KINDS, Settings, Step, exact, without
 from virtsim.platform.layers.hardware_assisted import DECODE, HardwareAssisted
+
+#: What only hardware exits have.
+_OF_EXTENSIONS = (
+    "apicv",
+    "posted_interrupts",
+    "vmcs_reads",
+    "vmcs_writes",
+    "userspace_vmcs",
+    "handler_slowdown",
+    "other_exits",
+    "msr_exits",
+)
 
 
 class Switcher(HardwareAssisted):
@@ -30,7 +42,7 @@ class Switcher(HardwareAssisted):
     name = "pvm"
     needs = frozenset({"linux"})
     parameters: ClassVar = {
-        **HardwareAssisted.parameters,
+        **without(HardwareAssisted.parameters, *_OF_EXTENSIONS),
         "nested_paging": exact(0, "switch", "the monitor shadows the guest's memory"),
         "direct_switch": exact(1, "switch", "system calls do not pass the monitor"),
     }
@@ -87,6 +99,9 @@ class Switcher(HardwareAssisted):
         # A machine below that is virtual takes it first and hands it on: KVM looks at each, nested paging or not.
         below = Step("invalid_opcode", note="the machine's own exception, to the monitor")
         return [below, *self.exit(settings, Step("exception_reflect"))]
+
+    def _on_ipi_send(self, size: int, settings: Settings) -> list[Step]:
+        return self.exit(settings, Step("msr_emulate"), Step("ipi_send", note="kick the other processor"))
 
     def _on_interrupt(self, size: int, settings: Settings) -> list[Step]:
         return [Step("interrupt"), *self.exit(settings, Step("event_inject"))]

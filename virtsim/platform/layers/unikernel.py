@@ -14,9 +14,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from virtsim.core.errors import SpecError
-from virtsim.platform.layers.base import LAYER_KINDS, Settings, Step, exact
+from virtsim.platform.layers.base import LAYER_KINDS, Settings, Step, exact, without
 from virtsim.platform.layers.linux import Linux
 
+_OF_PROCESSES = ("table_", "fork_", "child_", "exec_", "shell_")
 _IMPOSSIBLE = {"fork_wait", "fork_exec", "fork_shell"}
 
 
@@ -26,7 +27,7 @@ class Unikernel(Linux):
     name = "unikernel"
     provides = frozenset({"system"})
     parameters = {
-        **Linux.parameters,
+        **without(Linux.parameters, *(name for name in Linux.parameters if name.startswith(_OF_PROCESSES))),
         "calls_translated": exact(0, "switch", "unmodified programs: calls are trapped and translated at run time"),
     }
 

@@ -23,6 +23,7 @@ P. Barham et al., "Xen and the art of virtualization", SOSP 2003, sections 3.2, 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import ClassVar
 
 from virtsim.platform.layers.base import LAYER_KINDS, LayerKind, Settings, Step, assumed, exact, published
 
@@ -56,6 +57,7 @@ class Xen(LayerKind):
     role = "machine"
     needs = frozenset({"machine"})
     provides = frozenset({"hypercalls"})
+    least: ClassVar = {"batch": 1.0}
     parameters = {
         "direct_calls": exact(1, "switch", "a property of the stack: 1 on 32-bit x86, 0 on x86-64"),
         "batch": published(
