@@ -53,7 +53,7 @@ def ratio() -> None:
 
 def process() -> None:
     """The command as users call it: CPU of the whole process, start of Python included, and its largest memory."""
-    command = [sys.executable, "-m", "virtsim.cli.cluster", "run", "--traces", str(DATA), "--day", DAY]
+    command = [sys.executable, "-m", "virtsim", "cluster", "run", "--traces", str(DATA), "--day", DAY]
     command += ["--policy", "lr-mmt", "--rules", "cloudsim-3.0.3"]
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)

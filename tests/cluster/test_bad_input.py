@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
-from virtsim.cli.cluster import app
+from tests.conftest import Result
 from virtsim.cluster import (
     ClusterScenario,
     GuestGroup,
@@ -27,8 +27,8 @@ from virtsim.core.errors import ModelError, SpecError, VirtsimError
 from virtsim.core.spec import dump_toml, from_builtins
 from virtsim.core.units import NS_PER_S
 
+Refused = Callable[[list[str], str], None]
 STEP = 300 * NS_PER_S
-RUNNER = CliRunner()
 HOST: dict[str, Any] = {
     "name": "h",
     "count": 2,
@@ -44,6 +44,22 @@ DEMAND = Traces("t", ["a", "b"], np.full((2, 12), 0.5), STEP)
 def scenario(host: dict[str, Any] | None = None, guest: dict[str, Any] | None = None, **fields: Any) -> dict[str, Any]:
     """A scenario as plain data, with something wrong in it."""
     return {"hosts": [{**HOST, **(host or {})}], "guests": [{**GUEST, **(guest or {})}], **fields}
+
+
+@pytest.fixture
+def refused(call: Callable[..., Result]) -> Refused:
+    """``refused(arguments, said)``: one line on standard error, exit code 2, and nothing of a traceback."""
+
+    def check(arguments: list[str], said: str) -> None:
+        result = call("cluster", *arguments)
+        assert result.code == 2, result.out
+        assert result.out == ""
+        lines = result.err.splitlines()
+        assert len(lines) == 1, result.err
+        assert lines[0].startswith("virtsim: error: ")
+        assert re.search(said, lines[0]), lines[0]
+
+    return check
 
 
 #: Wrong data, and what the error says: in the strict reader, in a file, and by the command.
@@ -114,24 +130,11 @@ def test_in_python(data: dict[str, Any], said: str) -> None:
 
 
 @pytest.mark.parametrize(("data", "said"), SCENARIOS, ids=[said for _, said in SCENARIOS])
-def test_in_a_file_by_the_command(data: dict[str, Any], said: str, tmp_path: Path) -> None:
+def test_in_a_file_by_the_command(refused: Refused, data: dict[str, Any], said: str, tmp_path: Path) -> None:
     import tomli_w
 
     (tmp_path / "c.toml").write_text(tomli_w.dumps(data))
-    _refused(["run", str(tmp_path / "c.toml")], said)
-
-
-def _refused(arguments: list[str], said: str) -> None:
-    """One line on standard error, exit code 2, and nothing of a traceback."""
-    import re
-
-    result = RUNNER.invoke(app, arguments)
-    assert result.exit_code == 2, result.output
-    lines = result.output.strip().splitlines()
-    assert len(lines) == 1, result.output
-    assert lines[0].startswith("virtsim cluster: ")
-    assert re.search(said, lines[0]), lines[0]
-    assert result.exception is None or isinstance(result.exception, SystemExit)
+    refused(["run", str(tmp_path / "c.toml")], said)
 
 
 @pytest.mark.parametrize(
@@ -203,11 +206,11 @@ def test_lists_are_taken_as_arrays() -> None:
         ([["x"]], "day 20200101 is not a table of numbers"),
     ],
 )
-def test_a_day_by_python_and_by_the_command(samples: Any, said: str, tmp_path: Path) -> None:
+def test_a_day_by_python_and_by_the_command(refused: Refused, samples: Any, said: str, tmp_path: Path) -> None:
     np.savez(tmp_path / "t.npz", u20200101=np.array(samples))
     with pytest.raises(SpecError, match=said):
         read_planetlab(tmp_path / "t.npz", "20200101")
-    _refused(["run", "--traces", str(tmp_path / "t.npz"), "--day", "20200101"], said)
+    refused(["run", "--traces", str(tmp_path / "t.npz"), "--day", "20200101"], said)
 
 
 @pytest.mark.parametrize(
@@ -221,14 +224,14 @@ def test_a_day_by_python_and_by_the_command(samples: Any, said: str, tmp_path: P
         ("", "the table has no rows"),
     ],
 )
-def test_a_table_by_python_and_by_the_command(row: str, said: str, tmp_path: Path) -> None:
+def test_a_table_by_python_and_by_the_command(refused: Refused, row: str, said: str, tmp_path: Path) -> None:
     file = tmp_path / "t.csv"
     file.write_text(f"id,start,end,cores,ram_gib,utilisation\n{row}\n")
     with pytest.raises(SpecError, match=said):
         read_table(file)
     data = scenario(demand={"file": str(file), "format": "table"})
     (tmp_path / "c.toml").write_text(dump_toml(from_builtins(data, ClusterScenario)))
-    _refused(["run", str(tmp_path / "c.toml")], said)
+    refused(["run", str(tmp_path / "c.toml")], said)
 
 
 # -- policies ---------------------------------------------------------------------------------------------
@@ -326,17 +329,23 @@ def test_arguments(call: Callable[[], object], said: str) -> None:
 
 
 @pytest.mark.parametrize("option", [["--day", "1"], ["--policy", "thr-mmt"], ["--rules", "virtsim"], ["--hosts", "3"]])
-def test_options_that_a_scenario_file_would_ignore_are_refused(option: list[str], tmp_path: Path) -> None:
+def test_options_that_a_scenario_file_would_ignore_are_refused(
+    refused: Refused, option: list[str], tmp_path: Path
+) -> None:
     (tmp_path / "c.toml").write_text(dump_toml(from_builtins(scenario(), ClusterScenario)))
-    _refused(["run", str(tmp_path / "c.toml"), *option], f"{option[0]}: goes with --traces only")
+    refused(["run", str(tmp_path / "c.toml"), *option], f"{option[0]}: goes with --traces only")
 
 
-def test_the_command_says_what_it_cannot_read_or_write(tmp_path: Path) -> None:
+def test_the_command_says_what_it_cannot_read_or_write(refused: Refused, tmp_path: Path) -> None:
     good = tmp_path / "c.toml"
     good.write_text(dump_toml(from_builtins(scenario(duration="1h"), ClusterScenario)))
-    _refused(["run", str(good), "--json", str(tmp_path / "no" / "x.json")], "x.json: cannot be written: No such file")
-    _refused(["run", str(good), "--save", str(tmp_path / "no" / "x.json")], "x.json: the run cannot be written")
+    refused(
+        ["run", str(good), "--json", str(tmp_path / "no" / "x.json")], "--json: there is no folder .*no; make it first"
+    )
+    refused(
+        ["run", str(good), "--save", str(tmp_path / "no" / "x.json")], "--save: there is no folder .*no; make it first"
+    )
     (tmp_path / "bad.toml").write_text("x = [")
-    _refused(["run", str(tmp_path / "bad.toml")], "bad.toml: not TOML")
-    _refused(["run", "--traces", str(good), "--day", "1"], "c.toml: the traces cannot be read: it is no NumPy file")
-    _refused(["run", str(tmp_path)], "the file cannot be read: Is a directory")
+    refused(["run", str(tmp_path / "bad.toml")], "bad.toml: not TOML")
+    refused(["run", "--traces", str(good), "--day", "1"], "c.toml: the traces cannot be read: it is no NumPy file")
+    refused(["run", str(tmp_path)], "the file cannot be read: Is a directory")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
@@ -10,9 +11,8 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from typer.testing import CliRunner
 
-from virtsim.cli.cluster import app
+from tests.conftest import Result
 from virtsim.cluster import (
     ClusterRun,
     ClusterScenario,
@@ -116,7 +116,7 @@ def test_the_others_take_over_while_a_host_is_down() -> None:
     assert states[-1][0] >= 120
 
 
-def test_a_file_has_it_too(tmp_path: Path) -> None:
+def test_a_file_has_it_too(call: Callable[..., Result], tmp_path: Path) -> None:
     (tmp_path / "c.toml").write_text(
         """
 [[hosts]]
@@ -152,11 +152,9 @@ idle_hosts = "on"
     assert again.service_frame()["replicas"].tolist() == [state.replicas for state in run.services["web"]]
     generated = simulate_cluster(read, seed=2)
     assert generated.services["web"]
-    shown = CliRunner().invoke(
-        app, ["run", str(tmp_path / "c.toml"), "--seed", "2", "--json", str(tmp_path / "o.json")]
-    )
-    assert shown.exit_code == 0, shown.output
-    assert "service_unserved_mi" in shown.output
+    shown = call("cluster", "run", "c.toml", "--seed", "2", "--json", "o.json")
+    assert shown.code == 0, shown.err
+    assert "service_unserved_mi" in shown.out
     assert json.loads((tmp_path / "o.json").read_text()) == generated.totals
 
 

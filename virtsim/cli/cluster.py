@@ -4,9 +4,16 @@ from __future__ import annotations
 
 from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from virtsim.cli.console import check_target, say, write_json
+from virtsim.cli.options import Json
+from virtsim.core.errors import SpecError
+
+if TYPE_CHECKING:
+    from virtsim.cluster.run import ClusterRun
 
 app = typer.Typer(no_args_is_help=True, help="Data centres: consolidation over traces, energy and service levels.")
 
@@ -36,63 +43,62 @@ def run(
         int | None, typer.Option(min=1, max=1_000_000, help="Hosts of the PlanetLab set-up; 800 by default.")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Root seed.")] = 1,
-    json: Annotated[Path | None, typer.Option(help="Write the totals at full precision to this file.")] = None,
+    json: Json = None,
     save: Annotated[Path | None, typer.Option(help="Write the whole run, with its series, to this file.")] = None,
 ) -> None:
-    """Run a cluster and print its metrics with their units."""
-    from virtsim.cluster.run import CLUSTER_METRICS
+    """Run a cluster and print its metrics with their units.
+
+    With --json, the totals are written at full precision.
+    """
+    for option, target in (("--json", json), ("--save", save)):
+        check_target(option, target)
+    if (scenario is None) == (traces is None):
+        raise SpecError("", "give either a scenario file or --traces FILE.npz --day DAY")
+    if scenario is not None:
+        for name, value in (("day", day), ("policy", policy), ("rules", rules), ("hosts", hosts)):
+            if value is not None:
+                raise SpecError(f"--{name}", "goes with --traces only; a scenario file says it itself")
+        result = _run_file(scenario, seed)
+    else:
+        assert traces is not None
+        result = _run_traces(traces, day, policy or "lr-mmt", rules or Rules.virtsim, hosts or 800, seed)
+    if save is not None:
+        result.save(save)
+    if json is not None:
+        write_json(json, result.totals)
+    if json != "-":
+        _show(result)
+
+
+def _run_file(scenario: Path, seed: int) -> ClusterRun:
+    from virtsim.cluster.scenario import ClusterScenario
+    from virtsim.cluster.simulate import simulate_cluster
+    from virtsim.core.spec import load_toml
+
+    return simulate_cluster(load_toml(scenario, ClusterScenario), seed=seed)
+
+
+def _run_traces(traces: Path, day: str | None, policy: str, rules: Rules, hosts: int, seed: int) -> ClusterRun:
     from virtsim.cluster.scenario import ClusterScenario
     from virtsim.cluster.simulate import planetlab_scenario, simulate_cluster
     from virtsim.cluster.traces import planetlab_days, read_planetlab
-    from virtsim.core.errors import SpecError, VirtsimError
-    from virtsim.core.spec import load_toml
 
-    try:
-        if (scenario is None) == (traces is None):
-            raise SpecError("", "give either a scenario file or --traces FILE.npz --day DAY")
-        if scenario is not None:
-            for name, option in (("day", day), ("policy", policy), ("rules", rules), ("hosts", hosts)):
-                if option is not None:
-                    raise SpecError(f"--{name}", "goes with --traces only; a scenario file says it itself")
-            result = simulate_cluster(load_toml(scenario, ClusterScenario), seed=seed)
-        else:
-            assert traces is not None
-            if day is None:
-                raise SpecError("--day", f"say which of {traces}: {', '.join(planetlab_days(traces))}")
-            demand = read_planetlab(traces, day)
-            policy, hosts = policy or "lr-mmt", hosts or 800
-            if rules is Rules.cloudsim:
-                chosen = ClusterScenario(rules="cloudsim-3.0.3", policy_name=policy, reference_hosts=hosts)
-            else:
-                chosen = planetlab_scenario(policy, hosts)
-            result = simulate_cluster(chosen, demand, seed=seed)
-        if json is not None:
-            _write_totals(json, result.totals)
-        if save is not None:
-            result.save(save)
-    except VirtsimError as problem:
-        typer.echo(f"virtsim cluster: {problem}", err=True)
-        raise typer.Exit(2) from None
-    typer.echo(
-        f"{result.policy} on {result.traces}, rules {result.rules}: {result.hosts} hosts, {result.guests} guests"
-    )
-    width = max(len(name) for name in result.totals)
-    for name, value in result.totals.items():
+    if day is None:
+        raise SpecError("--day", f"say which of {traces}: {', '.join(planetlab_days(traces))}")
+    demand = read_planetlab(traces, day)
+    if rules is Rules.cloudsim:
+        scenario = ClusterScenario(rules="cloudsim-3.0.3", policy_name=policy, reference_hosts=hosts)
+    else:
+        scenario = planetlab_scenario(policy, hosts)
+    return simulate_cluster(scenario, demand, seed=seed)
+
+
+def _show(run: ClusterRun) -> None:
+    from virtsim.cluster.run import CLUSTER_METRICS
+
+    say(f"{run.policy} on {run.traces}, rules {run.rules}: {run.hosts} hosts, {run.guests} guests")
+    width = max(len(name) for name in run.totals)
+    for name, value in run.totals.items():
         unit = CLUSTER_METRICS[name].unit
         shown = f"{value:.10g}" if isinstance(value, float) else str(value)
-        typer.echo(f"  {name:<{width}}  {shown:>18}  {'' if unit == '1' else unit}".rstrip())
-
-
-def _write_totals(path: Path, totals: dict[str, int | float]) -> None:
-    import json
-
-    from virtsim.core.errors import SpecError
-
-    try:
-        path.write_text(json.dumps(totals, indent=1) + "\n")
-    except OSError as problem:
-        raise SpecError(str(path), f"cannot be written: {problem.strerror}") from None
-
-
-if __name__ == "__main__":
-    app()
+        say(f"  {name:<{width}}  {shown:>18}  {'' if unit == '1' else unit}".rstrip())

@@ -16,7 +16,7 @@ from virtsim.cluster.policies.placement import Placement, load_placement
 from virtsim.cluster.policies.selection import load_selection
 from virtsim.cluster.run import ClusterRun
 from virtsim.cluster.scenario import ClusterScenario, Policy, reference_hosts
-from virtsim.cluster.traces import SyntheticTraces, Traces, read_gwa, read_planetlab, read_table
+from virtsim.cluster.traces import SyntheticTraces, Traces, planetlab_days, read_gwa, read_planetlab, read_table
 from virtsim.cluster.traces.synthetic import load_synthetic
 from virtsim.core.errors import SpecError
 from virtsim.core.spec import Duration, from_builtins
@@ -38,6 +38,8 @@ def load_demand(scenario: ClusterScenario, seed: int = 1) -> Traces:
             raise SpecError("guests", "a generator needs to know how many guests there are; give groups of guests")
         return generator.generate(guests, demand.samples, seed)
     if demand.format == "planetlab":
+        if not demand.day:
+            raise SpecError("demand.day", f"say which of {demand.file}: {', '.join(planetlab_days(demand.file))}")
         return read_planetlab(demand.file, demand.day)
     return read_gwa(demand.file) if demand.format == "gwa" else read_table(demand.file)
 
