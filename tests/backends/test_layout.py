@@ -16,7 +16,7 @@ from virtsim.workload.draw import KINDS
 
 
 def test_every_operation_of_the_runner_has_an_opcode_in_the_same_order() -> None:
-    simulated = (*operations.DEVICE_OPERATIONS, operations.SpinLock, operations.SpinUnlock)
+    simulated = (*operations.DEVICE_OPERATIONS, operations.SpinLock, operations.SpinUnlock, operations.Work)
     run = [kind for kind in operations.Operation.__args__ if kind not in simulated]
     tags = [str(kind.__struct_config__.tag) for kind in run]
     assert [name.removeprefix("OP_").lower() for name in layout().enums["opcode"]] == [*tags, "nothing"]

@@ -10,11 +10,23 @@ import pytest
 from virtsim.backends.image import Plan
 from virtsim.backends.layout import layout
 from virtsim.backends.program import SAMPLE_EVERY, GuestProgram
-from virtsim.core.errors import SpecError
+from virtsim.core.errors import BackendUnavailable, SpecError
 from virtsim.core.streams import Streams
 from virtsim.scenario.guest import Guest
 from virtsim.workload.builders import ping_pong, repeat, request_server
-from virtsim.workload.operations import Compute, Exit, Lock, Operation, PageFault, Repeat, Serve, Sleep, Syscall, Unlock
+from virtsim.workload.operations import (
+    Compute,
+    Exit,
+    Lock,
+    Operation,
+    PageFault,
+    Repeat,
+    Serve,
+    Sleep,
+    Syscall,
+    Unlock,
+    Work,
+)
 from virtsim.workload.workload import Task, Workload
 
 
@@ -37,6 +49,13 @@ def test_bodies_follow_their_heads_and_say_how_long_they_are() -> None:
     assert [_tag(row) for row in rows] == ["compute", "repeat", "repeat", "syscall", "syscall", "sleep", "exit"]
     assert [row.get("body", 0) for row in rows] == [0, 4, 2, 0, 0, 0, 0]
     assert [row.get("count") for row in rows[1:3]] == [-1, 3]
+
+
+def test_what_only_the_model_has_is_refused() -> None:
+    with pytest.raises(BackendUnavailable, match="operation work"):
+        _one([Work(unit="cpuid")])
+    with pytest.raises(BackendUnavailable, match="task t: tlb_misses"):
+        _compile(Workload(tasks=[Task(name="t", program=[Exit()], tlb_misses=70.4)]))
 
 
 def test_short_operations_are_timed_once_in_a_while_and_long_ones_always() -> None:

@@ -13,11 +13,15 @@ from hypothesis import strategies as st
 
 from virtsim.core.errors import ModelError, SpecError
 from virtsim.machine import simulate
+from virtsim.platform.expand import combine, price
 from virtsim.platform.host import reference_card
+from virtsim.platform.operations import operation_events
+from virtsim.platform.stack import load_stack
 from virtsim.scenario.guest import Guest
 from virtsim.scenario.scenario import Scenario
 from virtsim.workload.builders import ping_pong, request_server, spin, syscall_loop
-from virtsim.workload.workload import Workload
+from virtsim.workload.operations import Compute, Repeat, Work
+from virtsim.workload.workload import Task, Workload
 
 MS = 1_000_000
 CARD = reference_card()
@@ -92,6 +96,49 @@ def test_operations_of_a_loop_are_counted_even_where_it_is_cut_off():
     assert whole.tasks[0].operations == {"syscall": 100_000, "repeat": 1}
     assert abs(cut.tasks[0].operations["syscall"] - 33_333) <= 50
     assert "repeat" not in cut.tasks[0].operations
+
+
+@pytest.mark.parametrize("unit", ["cpuid", "pte_map", "ipi_send", "page_fault", "lmbench/fork", "instructions/vmcall"])
+def test_a_unit_of_work_takes_the_cpu_time_that_its_stack_charges(unit):
+    """Privileged instructions, page-table updates, signals, calls and mixes, under shadow paging."""
+    body = [Work(unit=unit, times=3)]
+
+    def taken_ns(count):
+        work = Workload(tasks=[Task(name="t", program=[Repeat(body=body, count=count), *body])])
+        run = simulate(scenario(Guest(name="g", stack="kvm-shadow", workload=work)), host=CARD)
+        assert run.tasks[0].operations == {"work": count + 1, "repeat": 1}
+        return run.value("g/t", "run_time")
+
+    events = operation_events(body[0], spin(), CARD.topology)
+    each = combine((e.times, load_stack("kvm-shadow").expand(e.event, e.size)) for e in events)
+    assert taken_ns(90) - taken_ns(40) == 50 * round(price(each, CARD))
+
+
+def test_a_unit_that_is_not_there_or_that_subtracts_is_refused_with_its_task():
+    for unit, message in [
+        ("cpuidd", "did you mean 'cpuid'"),
+        ("lmbench/frok", "no mix"),
+        ("vmcall", "no layer handles"),
+    ]:
+        work = Workload(tasks=[Task(name="t", program=[Work(unit=unit)])])
+        with pytest.raises(SpecError, match=f"guest 'g', task 't': work '{unit}': .*{message}"):
+            simulate(scenario(Guest(name="g", workload=work)), host=CARD)
+
+
+def test_memory_that_is_virtual_twice_slows_computing_down_by_its_walks():
+    """A TLB profile: 24 references of a walk instead of 4, at the published share; shadows are walked once."""
+    program = [Compute(work="50ms"), Compute(work="exponential(10ms)")]
+
+    def taken_ns(stack, misses):
+        work = Workload(tasks=[Task(name="t", program=program, tlb_misses=misses)])
+        return simulate(scenario(Guest(name="g", stack=stack, workload=work)), host=CARD).value("g/t", "run_time")
+
+    alone = taken_ns("native", 0)
+    assert taken_ns("kvm", 0) == taken_ns("kvm-shadow", 0) == alone
+    walk = CARD.price("walk_reference") * 294.3 / 1e5 / CARD.price("compute")
+    assert taken_ns("native", 294.3) / alone == pytest.approx(1 + 4 * walk, rel=1e-4)
+    assert taken_ns("kvm-shadow", 294.3) == taken_ns("native", 294.3)
+    assert taken_ns("kvm", 294.3) / alone == pytest.approx(1 + 24 * 0.69 * walk, rel=1e-4)
 
 
 def test_a_ping_pong_switches_twice_a_round():

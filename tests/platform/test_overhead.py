@@ -2,6 +2,7 @@
 
 import pytest
 
+from virtsim.core.data import models_folder
 from virtsim.core.errors import SpecError
 from virtsim.platform.expand import price
 from virtsim.platform.host import load_host
@@ -36,6 +37,25 @@ def test_work_is_a_mix_an_event_or_events_and_the_base_any_stack():
     on_kvm = overheads("cpuid", ["kvm-nested"], HOST, base="kvm", n=200)
     assert on_kvm["kvm-nested"].over.value == pytest.approx(12.9, abs=1.5)
     assert on_kvm.title == "cpuid over kvm, host xeon-8269cy-linux-4.19"
+
+
+def test_cards_may_be_files_anywhere(tmp_path):
+    (tmp_path / "deep.toml").write_text((models_folder() / "stacks" / "kvm-shadow.toml").read_text())
+    shop = tmp_path / "shop.toml"
+    shop.write_text(
+        'name = "shop"\ndescription = "A shop."\n[mixes.order]\nsource = "counted"\n'
+        'events = [{ event = "page_fault" }, { event = "cpuid", times = 0.1 }]\n'
+    )
+    path = str(tmp_path / "deep.toml")
+    (mine, stacked) = overheads(f"{shop}/order", [path, f"{path}-on-kvm"], HOST.name)
+    (shipped,) = overheads([Event("page_fault"), Event("cpuid", 0.1)], ["kvm-shadow"], HOST)
+    assert mine.cost_ns.value == pytest.approx(shipped.cost_ns.value)
+    assert stacked.cost_ns.value > mine.cost_ns.value
+    with pytest.raises(SpecError, match=r"there is no stack card '.*shallow\.toml'"):
+        overheads("null", [str(tmp_path / "shallow.toml")], HOST)
+    shop.write_text(shop.read_text().replace("cpuid", "cpuidd"))
+    with pytest.raises(SpecError, match=r"shop\.toml: mixes\.order\.events\[1\]\.event: .* did you mean 'cpuid'\?"):
+        overheads(f"{shop}/order", ["kvm"], HOST)
 
 
 def test_a_table_prints_itself():

@@ -518,3 +518,10 @@ def test_every_parameter_of_every_kind_of_layer_changes_something(name):
 def test_a_value_that_no_layer_can_have_is_refused_with_its_path(stack, layer, parameter, value, message):
     with pytest.raises(SpecError, match=rf"layers\[\d\]\.parameters\.{parameter}\.value: .*{message}"):
         load_stack(stack).with_parameters({layer: {parameter: value}})
+
+
+def test_a_bare_metal_hypervisor_takes_the_place_of_a_kernel_and_of_nothing_more():
+    assert [kind.name for kind in load_stack("xen-pv-on-kvm").kinds][:4] == ["hardware", "linux", "kvm", "virtio"]
+    for base in ("container", "gvisor-kvm", "container-on-kvm"):
+        with pytest.raises(SpecError, match="needs a machine of its own"):
+            load_stack(f"xen-pv-on-{base}")

@@ -135,6 +135,10 @@ class _ProcessProgram:
         self._kinds: dict[str, int] = {}
 
     def write(self) -> int:
+        if self.task.tlb_misses:
+            raise BackendUnavailable(
+                f"task {self.name}: tlb_misses", "the runner's compute misses no translation; use touch, or simulate it"
+            )
         code = self.plan.count("instructions")
         self.block(self.task.program, "program")
         buffers = [self.plan.add("buffers", bytes=size) for size in self.buffers]
@@ -171,6 +175,8 @@ class _ProcessProgram:
         tag = str(operation.__struct_config__.tag)
         if isinstance(operation, ops.DEVICE_OPERATIONS):
             raise BackendUnavailable(f"operation {tag}", "the runner uses no device of its host; simulate it instead")
+        if isinstance(operation, ops.Work):
+            raise BackendUnavailable(f"operation {tag}", "the runner has no such program; simulate it instead")
         if isinstance(operation, (ops.SpinLock, ops.SpinUnlock)):
             raise BackendUnavailable(f"operation {tag}", "the runner is no kernel; use lock, or simulate it instead")
         row: dict[str, Any] = {"op": layout().constants[f"OP_{tag.upper()}"], "histogram": _NONE, "draw": _NONE}

@@ -12,8 +12,8 @@ from virtsim.core.units import parse_size
 
 def explain(
     event: Annotated[str, typer.Argument(metavar="EVENT", help="null, page_fault, fork_exec, ...")],
-    stack: Annotated[str, typer.Option("--stack", help="A stack card; ONE-on-OTHER puts one on another.")],
-    host: Annotated[str | None, typer.Option("--host", help="Host card for prices; none are shown if absent.")] = None,
+    stack: Annotated[str, typer.Option("--stack", help="A stack card, or a file; ONE-on-OTHER stacks them.")],
+    host: Annotated[str | None, typer.Option("--host", help="Host card, or a file; no prices if absent.")] = None,
     size: Annotated[str, typer.Option("--size", help="For events that have a size: 4KiB.")] = "0B",
 ) -> None:
     """Take an event apart on a stack.

@@ -14,9 +14,13 @@ if TYPE_CHECKING:
 
 
 def overhead(
-    work: Annotated[str, typer.Argument(metavar="WORK", help="A mix, as units-of-work/compile; or an event.")],
-    stacks: Annotated[str, typer.Option("--stack", metavar="S1,S2", help="Stack cards; ONE-on-OTHER stacks them.")],
-    host: Annotated[str, typer.Option("--host", metavar="NAME", help="Host card with the prices.")],
+    work: Annotated[
+        str, typer.Argument(metavar="WORK", help="A mix: units-of-work/compile, FILE.toml/mix; or an event.")
+    ],
+    stacks: Annotated[
+        str, typer.Option("--stack", metavar="S1,S2", help="Stack cards, or files; ONE-on-OTHER stacks them.")
+    ],
+    host: Annotated[str, typer.Option("--host", metavar="NAME", help="Host card with the prices, or a file.")],
     base: Annotated[str, typer.Option(metavar="STACK", help="What they are compared with.")] = "native",
     n: Annotated[int, typer.Option("-n", help="Draws of the prices.", min=100, max=100_000)] = 1000,
     seed: Seed = 0,

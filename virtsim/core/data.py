@@ -35,11 +35,18 @@ def card_names(kind: str) -> list[str]:
 def find_card(kind: str, name: str, what: str) -> Path:
     """Path of a card; the user's own card goes before a shipped one of the same name.
 
+    A name that ends with ``.toml`` is the path of a card that is anywhere else.
+
     Raises
     ------
     SpecError
         If there is none; lists the known names. ``what`` says what the card is, for the message.
     """
+    if name.endswith(".toml"):
+        path = Path(name)
+        if path.is_file():
+            return path
+        raise SpecError("", f"there is no {what} card {name[-200:]!r} below {Path.cwd()}")
     if "/" not in name and "\\" not in name:
         for folder in (user_folder() / kind, models_folder() / kind):
             path = folder / f"{name}.toml"

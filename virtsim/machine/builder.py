@@ -264,7 +264,7 @@ class MachineBuilder:
             f"{guest}/{process}",
             group,
             IDLE_WEIGHT << RESOLUTION_SHIFT if idle else nice_load(spec.nice),
-            compiler.compile(spec.program, process),
+            compiler.compile(spec, process),
             cpus,
             (spec.slice if asks else None) or heart.kernel.base_slice_ns,
             spec.timer_slack,

@@ -11,9 +11,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from virtsim.core.errors import SpecError
 from virtsim.core.streams import Streams
 from virtsim.machine.devices import GuestDevices, PartTimes
 from virtsim.platform.costs import Costs
+from virtsim.platform.operations import TlbProfile
 from virtsim.scheduling.devices import Port
 from virtsim.scheduling.heart import Heart
 from virtsim.scheduling.program import Code, Program, Sampler
@@ -45,10 +47,11 @@ from virtsim.workload.operations import (
     Syscall,
     Touch,
     Unlock,
+    Work,
     WriteFsync,
 )
 from virtsim.workload.seeds import arrivals_seed, draw_seed
-from virtsim.workload.workload import Workload
+from virtsim.workload.workload import Task, Workload
 
 #: A folded piece of a loop lasts about this long, ns.
 FOLD_NS = 1_000_000
@@ -68,11 +71,11 @@ WAKEUP, RESPONSE, IO = 0, 1, 2
 OPERATION_KINDS: tuple[type, ...] = (
     Compute, Touch, Syscall, MapUnmap, PageFault, ForkWait, ForkExec, Send, Receive, Signal,
     Sleep, Periodic, Serve, Lock, Unlock, WriteFsync, Repeat, Exit,
-    DiskRead, DiskWrite, PacketSend, PacketCall, SpinLock, SpinUnlock,
+    DiskRead, DiskWrite, PacketSend, PacketCall, SpinLock, SpinUnlock, Work,
 )  # fmt: skip
 OPERATION_NAMES = tuple(str(kind.__struct_config__.tag) for kind in OPERATION_KINDS)  # type: ignore[attr-defined]
 _NUMBER = {kind: number for number, kind in enumerate(OPERATION_KINDS)}
-_CPU_ONLY = (Compute, Touch, Syscall, MapUnmap, PageFault, Signal, WriteFsync)
+_CPU_ONLY = (Compute, Touch, Syscall, MapUnmap, PageFault, Signal, WriteFsync, Work)
 
 
 class GuestCompiler:
@@ -123,9 +126,9 @@ class GuestCompiler:
         self._spinlocks: dict[str, int] = {}
         self._queues: dict[str, int] = {}
 
-    def compile(self, program: list[Operation], process: str) -> Program:
+    def compile(self, task: Task, process: str) -> Program:
         """The instructions of one process."""
-        return _ProgramCompiler(self, process).compile(program)
+        return _ProgramCompiler(self, task, process).compile(task.program)
 
     def messages(self, channel: str) -> int:
         """Semaphore of a channel's messages."""
@@ -168,12 +171,13 @@ class GuestCompiler:
 class _ProgramCompiler:
     """Compiles one process's program."""
 
-    def __init__(self, guest: GuestCompiler, process: str) -> None:
+    def __init__(self, guest: GuestCompiler, task: Task, process: str) -> None:
         self.guest = guest
+        self.profile = TlbProfile(task.tlb_misses) if task.tlb_misses else None
         self.process = process
         self.program = Program()
         self.costs = guest.costs
-        self.rate = guest.costs.compute_rate()
+        self.rate = guest.costs.compute_rate(self.profile)
         self.step_ns = guest.costs.event_ns("runner_step")
         self._last_port = -1
         self.emitters: dict[type, Callable[[Any, str], None]] = {
@@ -207,7 +211,13 @@ class _ProgramCompiler:
             self.emitters.get(type(operation), self._cpu_only)(operation, f"{path}[{i}]")
 
     def _cost_ns(self, operation: Operation) -> int:
-        return self.costs.operation_ns(operation, self.guest.workload)
+        try:
+            return self.costs.operation_ns(operation, self.guest.workload, self.profile)
+        except SpecError as problem:
+            if not isinstance(operation, Work):
+                raise
+            where = f"guest {self.guest.guest!r}, task {self.process!r}: work {operation.unit!r}"
+            raise SpecError(where, str(problem)) from None
 
     def _count(self, operation: Operation, times: int = 1) -> None:
         self.program.emit(Code.COUNT, _NUMBER[type(operation)], times)

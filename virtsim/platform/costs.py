@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from virtsim.core.errors import SpecError
 from virtsim.platform.expand import combine, expand, price
 from virtsim.platform.operations import Event, TlbProfile, compute_events, contended_events, operation_events
 
@@ -53,9 +54,12 @@ class Costs:
         """CPU ns for each ns of the reference core; with a TLB profile, its walks included."""
         return price(self.totals(compute_events(1.0, profile)), self.host)
 
-    def operation_ns(self, operation: Operation, workload: Workload) -> int:
+    def operation_ns(self, operation: Operation, workload: Workload, profile: TlbProfile | None = None) -> int:
         """CPU time of one execution of an operation, ns; see :func:`operation_events` for what it leaves out."""
-        return self._sum(operation_events(operation, workload, self.host.topology))
+        cost_ns = self._sum(operation_events(operation, workload, self.host.topology, profile))
+        if cost_ns < 0:
+            raise SpecError("operation", f"costs {cost_ns} ns: a mix that subtracts cannot be run")
+        return cost_ns
 
     def contended_ns(self, operation: Operation, workload: Workload) -> int:
         """CPU time that it adds when it waits or wakes, ns."""

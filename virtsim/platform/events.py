@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from virtsim.core.errors import SpecError
+from virtsim.core.errors import SpecError, did_you_mean
 from virtsim.platform.primitives import PRIMITIVES
 
 
@@ -121,5 +121,6 @@ def event_of(name: str) -> PlatformEvent:
     try:
         return EVENTS[name]
     except KeyError:
+        hint = did_you_mean(name, [*EVENTS, *ALIASES])
         known = ", ".join(sorted(_SYSTEM))
-        raise SpecError("event", f"no event is called {name[:60]!r}; a program's events are: {known}") from None
+        raise SpecError("event", f"no event is called {name[:60]!r}; {hint}a program's events are: {known}") from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from pathlib import Path
 from typing import Annotated
 
 from msgspec import Meta
@@ -10,6 +11,7 @@ from msgspec import Meta
 from virtsim.core.data import find_card
 from virtsim.core.errors import SpecError
 from virtsim.core.spec import Spec, load_toml
+from virtsim.platform.events import ALIASES, event_of
 from virtsim.workload.operations import Name
 
 Text = Annotated[str, Meta(min_length=1, max_length=2000)]
@@ -37,12 +39,25 @@ class MixCard(Spec, frozen=True, kw_only=True):
     description: Text
     mixes: dict[Name, Mix]
 
+    def _check(self) -> None:
+        for name, mix in self.mixes.items():
+            for i, entry in enumerate(mix.events):
+                try:
+                    event_of(ALIASES.get(entry.event, entry.event))
+                except SpecError as problem:
+                    raise SpecError(f"mixes.{name}.events[{i}].event", problem.reason) from None
+
 
 @cache
+def _load(path: Path, stamp: int) -> MixCard:
+    return load_toml(path, MixCard)
+
+
 def load_mix(name: str) -> Mix:
-    """A mix of a workload card, as ``card/mix``."""
-    card_name, _, mix_name = name.partition("/")
-    card = load_toml(find_card("workloads", card_name, "workload"), MixCard)
+    """A mix of a workload card, as ``card/mix``; the card may be a path that ends with ``.toml``."""
+    card_name, _, mix_name = name.rpartition("/")
+    path = find_card("workloads", card_name, "workload")
+    card = _load(path, path.stat().st_mtime_ns)
     if mix_name not in card.mixes:
         raise SpecError(f"workload {card_name!r}", f"no mix is called {mix_name!r}; known: {', '.join(card.mixes)}")
     return card.mixes[mix_name]

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from virtsim.platform.host import Cache, Topology
+from virtsim.platform.mixes import load_mix
 from virtsim.workload.operations import (
     Compute,
     DiskRead,
@@ -38,6 +39,7 @@ from virtsim.workload.operations import (
     Syscall,
     Touch,
     Unlock,
+    Work,
     WriteFsync,
 )
 from virtsim.workload.workload import Workload
@@ -67,7 +69,9 @@ class Event(NamedTuple):
 STEP = Event("runner_step")
 
 
-def operation_events(operation: Operation, workload: Workload, topology: Topology) -> tuple[Event, ...]:
+def operation_events(
+    operation: Operation, workload: Workload, topology: Topology, profile: TlbProfile | None = None
+) -> tuple[Event, ...]:
     """Events of one execution of an operation, the interpreter's step first.
 
     Parameters
@@ -79,12 +83,16 @@ def operation_events(operation: Operation, workload: Workload, topology: Topolog
         Says which channels are pipes.
     topology : Topology
         The host's caches, by which :class:`Touch` is priced.
+    profile : TlbProfile, optional
+        Of the program that computes.
 
     Notes
     -----
     A :class:`Compute` of random length counts its mean here; the machine multiplies the rate of
     ``compute`` by the length it draws.
     """
+    if profile is not None and isinstance(operation, Compute):
+        return (STEP, *compute_events(operation.work.mean_ns, profile))
     return (STEP, *_EVENTS[type(operation)](operation, workload, topology))
 
 
@@ -117,6 +125,19 @@ def compute_events(work_ns: float, profile: TlbProfile | None = None) -> tuple[E
     if profile is None:
         return events
     return (*events, Event("tlb_miss", work_ns * profile.instructions_per_ns * profile.misses_per_100k / 1e5))
+
+
+def work_events(unit: str, times: float = 1.0, size: int = 0) -> tuple[Event, ...]:
+    """Events of ``times`` units of work: a mix of a workload card, as ``card/mix``, or one event.
+
+    Raises
+    ------
+    SpecError
+        If there is no such card or mix; events are looked up when they are expanded.
+    """
+    if "/" in unit:
+        return tuple(Event(e.event, times * e.times, e.size) for e in load_mix(unit).events)
+    return (Event(unit, times, size),)
 
 
 def contended_events(operation: Operation, workload: Workload) -> tuple[Event, ...]:
@@ -182,6 +203,10 @@ def _packet_call(operation: PacketCall, workload: Workload, topology: Topology) 
     return (Event("packet_send", 1, operation.size), Event("packet_receive", 1, operation.answer))
 
 
+def _work(operation: Work, workload: Workload, topology: Topology) -> tuple[Event, ...]:
+    return work_events(operation.unit, operation.times, operation.size)
+
+
 def _always(*events: Event) -> Callable[..., tuple[Event, ...]]:
     return lambda operation, workload, topology: events
 
@@ -209,6 +234,7 @@ _EVENTS: dict[type, Callable[[Any, Workload, Topology], tuple[Event, ...]]] = {
     DiskWrite: _disk,
     PacketSend: _packet_send,
     PacketCall: _packet_call,
+    Work: _work,
     Repeat: _always(),
     Exit: _always(),
 }

@@ -11,8 +11,7 @@ from virtsim.core.units import show_duration
 from virtsim.platform.costs import Costs
 from virtsim.platform.draws import Likely, PriceDraws, likely
 from virtsim.platform.host import HostCard, load_host
-from virtsim.platform.mixes import load_mix
-from virtsim.platform.operations import Event
+from virtsim.platform.operations import Event, work_events
 from virtsim.platform.stack import Stack, load_stack
 
 
@@ -155,9 +154,7 @@ def overheads(
 def _events(work: str | Iterable[Event]) -> tuple[str, list[Event]]:
     if not isinstance(work, str):
         return "the work", list(work)
-    if "/" in work:
-        return work, [Event(e.event, e.times, e.size) for e in load_mix(work).events]
-    return work, [Event(work)]
+    return work, list(work_events(work))
 
 
 def _stack(stack: str | Stack) -> Stack:

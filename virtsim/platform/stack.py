@@ -72,13 +72,22 @@ class StackCard(Spec, frozen=True, kw_only=True):
 
         What starts with a kernel shares the top kernel of ``base``; a bare-metal hypervisor takes that
         kernel's place on its machine.
+
+        Raises
+        ------
+        SpecError
+            If a bare-metal hypervisor would have to take the place of more than a kernel: of a container, say.
         """
         upper, lower = self.layers[1:], list(base.layers)
         if _kind(upper[0], "layers[1]").role == "kernel":
             upper = upper[1:]
         else:
-            while _kind(lower[-1], "layers").role not in ("machine", "hardware"):
-                lower.pop()
+            top = lower.pop()
+            if _kind(top, "layers").role != "kernel" or _kind(lower[-1], "layers").role not in ("machine", "hardware"):
+                raise SpecError(
+                    f"stack {base.name!r}",
+                    f"{upper[0].kind!r} needs a machine of its own, which {top.name or top.kind!r} does not leave it",
+                )
         return StackCard(
             name=f"{self.name}-on-{base.name}",
             description=f"{self.description} On: {base.description}",
@@ -239,8 +248,8 @@ def load_stack(name: str) -> Stack:
     Parameters
     ----------
     name : str
-        Name of a card in ``models/stacks`` or the user's folder; ``"<one>-on-<other>"`` puts one stack on
-        another: ``"container-on-kvm"``.
+        Name of a card in ``models/stacks`` or the user's folder, or the path of one, ending with ``.toml``;
+        ``"<one>-on-<other>"`` puts one stack on another: ``"container-on-kvm"``.
 
     Raises
     ------
@@ -248,7 +257,7 @@ def load_stack(name: str) -> Stack:
         If there is no such card or it is not acceptable.
     """
     upper, on, lower = name.partition("-on-")
-    if on and name not in card_names("stacks"):
+    if on and name not in card_names("stacks") and not Path(name).is_file():
         return _on(upper, lower)
     path = find_card("stacks", name, "stack")
     return _load(name, path, path.stat().st_mtime_ns)

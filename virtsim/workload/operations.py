@@ -247,6 +247,25 @@ class PacketCall(_Operation, frozen=True, kw_only=True, tag="packet_call"):
             raise ValueError("size and answer must be 1B to 64KiB")
 
 
+class Work(_Operation, frozen=True, kw_only=True, tag="work"):
+    """Spend the CPU time of ``times`` units of work on the task's stack. Model only.
+
+    ``unit`` is a mix of a workload card (``"units-of-work/compile"``) or one event of the platform: privileged and
+    sensitive instructions (``cpuid``, ``msr_access``, ``port_io``), page-table updates (``pte_map``, ``pte_protect``),
+    signals between processors (``ipi_send``), ticks, interrupts, and all that programs ask of kernels. ``size`` is
+    for events that have one. What others spend on it is the task's, too, and nothing is waited for: operations on
+    devices, locks and channels are those that wait.
+    """
+
+    unit: Annotated[str, Meta(min_length=1, max_length=130)]
+    times: Annotated[float, Meta(gt=0, le=1e9)] = 1.0
+    size: Size = Size(0)
+
+    def _check(self) -> None:
+        if not 0 <= self.size <= LARGEST_BUFFER:
+            raise ValueError("size must be at most 64MiB")
+
+
 class Repeat(_Operation, frozen=True, kw_only=True, tag="repeat"):
     """Run ``body`` ``count`` times, or until the end of the run."""
 
@@ -281,6 +300,7 @@ Operation = Union[
     PacketCall,
     SpinLock,
     SpinUnlock,
+    Work,
     Repeat,
     Exit,
 ]

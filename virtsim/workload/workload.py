@@ -57,6 +57,10 @@ class Task(Spec, frozen=True, kw_only=True):
         The task begins its program this long after the run's start.
     timer_slack : str or int, ns
         Timer slack of the task; the kernel's default is 50us.
+    tlb_misses : float
+        TLB misses of 100 000 instructions of its `compute`, an instruction each ns of the reference core; each costs a
+        walk of the page tables, which is longer where memory is virtual twice. Model only. The workload card ``tlb``
+        has published ones.
     """
 
     name: Name
@@ -72,6 +76,7 @@ class Task(Spec, frozen=True, kw_only=True):
     cpus: CpuSet | None = None
     start: Duration = Duration(0)
     timer_slack: Duration = Duration(50_000)
+    tlb_misses: Annotated[float, Meta(ge=0, le=100_000)] = 0.0
 
     def _check(self) -> None:
         realtime = self.policy in ("fifo", "rr")

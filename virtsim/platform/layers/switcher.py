@@ -101,7 +101,7 @@ class Switcher(HardwareAssisted):
         return [below, *self.exit(settings, Step("exception_reflect"))]
 
     def _on_ipi_send(self, size: int, settings: Settings) -> list[Step]:
-        return self.exit(settings, Step("msr_emulate"), Step("ipi_send", note="kick the other processor"))
+        return self.exit(settings, self.register(settings), Step("ipi_send", note="kick the other processor"))
 
     def _on_interrupt(self, size: int, settings: Settings) -> list[Step]:
         return [Step("interrupt"), *self.exit(settings, Step("event_inject"))]
