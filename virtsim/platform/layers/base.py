@@ -101,6 +101,8 @@ def _check_value(parameter: Parameter, least: float, path: str) -> None:
         return
     if parameter.unit == "switch" and parameter.value not in (0, 1):
         raise SpecError(path, f"is {parameter.value:g} but a switch is 0 or 1")
+    if parameter.unit == "share" and parameter.value > 1:
+        raise SpecError(path, f"is {parameter.value:g} but a share is at most 1")
     if parameter.value < least:
         raise SpecError(path, f"is {parameter.value:g} but must be at least {least:g}")
 
