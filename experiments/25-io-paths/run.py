@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import NamedTuple
 
 import virtsim as vs
 from virtsim.core.spec import encode_json
 from virtsim.machine.devices import PartTimes
+from virtsim.platform.expand import price
 from virtsim.platform.paths import io_parts
 from virtsim.plots import save_figure
 from virtsim.plots.style import PALETTE, new_panels, plain_numbers, style
@@ -67,21 +69,25 @@ def run(context) -> None:
         for name in p["ringed"]
         for how, suppression in TOLD.items()
     }
+    batches = {name: batched(p, host, name, context.seed) for name in p["ringed"]}
     keep = {
         "points": {" · ".join(key): points for key, points in found.items()},
         "told always": {" · ".join(key): points for key, points in always.items()},
         "beside hogs": beside,
         "driver domain beside computing guests": starved,
         "packets by size of ring": rings,
+        "packets by batch": batches,
     }
     (context.folder / "results-in-full.json").write_bytes(encode_json(keep))
     record(context, wide, found, always, beside)
     record_domains(context, starved, rings)
+    record_batches(context, batches)
     draw_sweep(context.folder, p, wide, found)
     draw_notifications(context.folder, p, found, always)
     draw_neighbours(context.folder, p, beside)
     draw_domains(context.folder, p, starved)
     draw_rings(context.folder, p, rings)
+    draw_batches(context.folder, p, batches)
 
 
 # -- runs ------------------------------------------------------------------------------------------
@@ -166,14 +172,31 @@ def domains(p, host, load, scheduler, weight, seed):
     return rates
 
 
+def sending(p, host, name, seed, **parameters):
+    """A run of a guest with a virtual CPU that sends packets, with some parameters of the layer that has the ring."""
+    workload = vs.Workload(tasks=[vs.Task(name="client", program=[Repeat(body=[PacketSend(size=p["message"])])])])
+    changed = {p["ringed"][name]: parameters}
+    guest = vs.Guest("g", stack=p["stacks"][name], vcpus=1, workload=workload, stack_parameters=changed)
+    return vs.simulate(vs.Scenario(guests=[guest], duration=p["ring_duration"]), seed=seed, host=host)
+
+
+def batched(p, host, name, seed):
+    """By batch, told always: packets a second, CPU time of all for each (ns), and that of its expansion (ns)."""
+    found = []
+    for batch in p["batches"]:
+        run = sending(p, host, name, seed, batch=batch, suppression=0)
+        done = run.value("g/nic-out", "io_completed")
+        stack = vs.load_stack(p["stacks"][name]).with_parameters({p["ringed"][name]: {"batch": batch}})
+        expanded_ns = price(stack.expand("packet_send", p["message"]), host)
+        found.append((done / run.duration_ns * 1e9, sum(task.cpu_time_ns for task in run.tasks) / done, expanded_ns))
+    return found
+
+
 def ringed(p, host, name, suppression, seed):
     """Packets a second, and notifications for each, that a guest with a virtual CPU sends, by the size of its ring."""
     found = []
-    workload = vs.Workload(tasks=[vs.Task(name="client", program=[Repeat(body=[PacketSend(size=p["message"])])])])
     for size in p["rings"]:
-        parameters = {p["ringed"][name]: {"ring": size, "suppression": suppression}}
-        guest = vs.Guest("g", stack=p["stacks"][name], vcpus=1, workload=workload, stack_parameters=parameters)
-        run = vs.simulate(vs.Scenario(guests=[guest], duration=p["ring_duration"]), seed=seed, host=host)
+        run = sending(p, host, name, seed, ring=size, suppression=suppression)
         done, ring = run.value("g/nic-out", "io_completed"), "g/nic-out"
         told = run.value(ring, "kicks") + run.value(ring, "interrupts")
         found.append((done / run.duration_ns * 1e9, told / done))
@@ -267,6 +290,18 @@ def record_domains(context, starved, rings) -> None:
         context.record(f"{name}: packets, ring of {p['rings'][-1]} over ring of 1", asked[-1][0] / asked[0][0])
         context.record(f"{name}: notifications a packet, ring of {p['rings'][-1]}", asked[-1][1])
         context.record(f"{name}: packets, told where asked for over always", asked[-1][0] / always[-1][0])
+
+
+def record_batches(context, batches) -> None:
+    """What a driver saves that tells its back end once for several packets."""
+    most = context.parameters["batches"][-1]
+    for name, points in batches.items():
+        context.record(f"{name}: packets, batch of {most} over one by one", points[-1][0] / points[0][0])
+        context.record(f"{name}: CPU time of a packet, batch of {most} over one by one", points[-1][1] / points[0][1])
+        gains = [later[1] / earlier[1] for earlier, later in itertools.pairwise(points)]
+        context.record(f"{name}: CPU time of a packet, largest step up", max(gains))
+    off = [abs(spent / expanded - 1) for points in batches.values() for _, spent, expanded in points]
+    context.record("CPU time of a packet in the machine, off its expansion, largest", max(off))
 
 
 # -- figures ---------------------------------------------------------------------------------------
@@ -395,3 +430,25 @@ def draw_rings(folder, p, rings) -> None:
             ax.set_ylim(0)
         panels[0].figure.legend(loc="outside lower center", ncols=2)
     save_figure(panels, folder / "rings.png")
+
+
+def draw_batches(folder, p, batches) -> None:
+    """Packets a second and CPU time of each over the batch that shares a notification."""
+    with style():
+        panels = new_panels(1, 2, 10.0, 4.2, sharex=True)
+        for name, points in batches.items():
+            look = {"color": colours(p)[name], "marker": "o", "markersize": 4}
+            panels[0].plot(p["batches"], [rate / 1e3 for rate, _, _ in points], label=name, **look)
+            panels[1].plot(p["batches"], [spent / 1e3 for _, spent, _ in points], label=name, **look)
+            expanded = [expanded / 1e3 for _, _, expanded in points]
+            panels[1].plot(p["batches"], expanded, color=look["color"], linestyle=":", label=f"{name}, expansion alone")
+        for ax, label in zip(panels, ("packets a second (thousands)", "CPU time of all a packet (µs)"), strict=True):
+            ax.set_xscale("log", base=2)
+            ax.set_xticks(p["batches"])
+            plain_numbers(ax, "x")
+            ax.set_xlabel("packets that share a notification")
+            ax.set_ylabel(label)
+            ax.set_ylim(0)
+        handles, labels = panels[1].get_legend_handles_labels()
+        panels[0].figure.legend(handles, labels, loc="outside lower center", ncols=2)
+    save_figure(panels, folder / "batches.png")
