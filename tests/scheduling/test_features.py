@@ -55,6 +55,7 @@ def test_every_switch_came_when_the_releases_say():
     assert default_features("cfs", (6, 1)) - default_features("cfs", (5, 4)) == {"ALT_PERIOD", "BASE_SLICE"}
     late = default_features("eevdf", (6, 12)) - default_features("eevdf", (6, 6))
     assert late == {"DELAY_DEQUEUE", "DELAY_ZERO", "PLACE_REL_DEADLINE", "PREEMPT_SHORT"}
+    assert default_features("eevdf", (6, 18)) - default_features("eevdf", (6, 12)) == {"NI_RANDOM"}
     assert not Kernel(version=(6, 6)).custom_slices
     assert Kernel(version=(6, 12)).custom_slices
 

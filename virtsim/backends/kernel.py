@@ -44,6 +44,7 @@ def facts(runner: Path) -> dict[str, Any]:
         "cpu_mhz": _cpu_mhz(),
         "preemption": _chosen(_read("/sys/kernel/debug/sched/preempt")),
         "rt_group_sched": _groups_real_time(),
+        "vcpu_pack": _packs_vcpus(),
     }
     found |= scheduler(runner)
     found |= {name: _number(_read(f"/proc/sys/kernel/{name}")) for name in _SYSCTLS}
@@ -63,6 +64,12 @@ def _groups_real_time() -> bool:
     mounts = [line.split() for line in _read("/proc/mounts").splitlines()]
     folders = [Path(fields[1]) for fields in mounts if fields[2] == "cgroup" and "cpu" in fields[3].split(",")]
     return any((folder / "cpu.rt_runtime_us").exists() for folder in folders)
+
+
+def _packs_vcpus() -> bool:
+    """Whether this kernel is one for guests that wakes no halted vCPU where another will do."""
+    match = re.search(r"\bsched_vcpu_pack=(\d+)", _read("/proc/cmdline"))
+    return match is not None and int(match[1]) > 0
 
 
 def _cpu_mhz() -> float | None:

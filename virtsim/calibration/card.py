@@ -148,7 +148,7 @@ def _kernel(start: Kernel, facts: dict[str, Any]) -> Kernel:
         wakeup_granularity=_setting("wakeup_granularity"),
         bandwidth_slice=Duration(int(facts.get("sched_cfs_bandwidth_slice_us", 5000)) * 1000),
         autogroup=bool(facts.get("sched_autogroup_enabled", 0)),
-        features={"RT_GROUP_SCHED": True} if facts.get("rt_group_sched") else {},
+        features={name.upper(): True for name in ("rt_group_sched", "vcpu_pack") if facts.get(name)},
     )
 
 

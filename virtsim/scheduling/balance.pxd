@@ -14,6 +14,8 @@ cdef class Balancer:
     cdef readonly long long tick_ns
     cdef readonly long long migration_cost_ns
     cdef readonly long long look_ns
+    cdef readonly bint by_task
+    cdef readonly bint owing_stay
     cdef long long _unit
     cdef long long _imbalance
     cdef bint _all_pinned
@@ -29,7 +31,9 @@ cdef class Balancer:
     cdef object _balanced(self, Domain domain, long long why, bint pinned)
     @cython.locals(local=CpuGroup, first=Cpu, other=Cpu)
     cdef bint _is_ours(self, Cpu cpu, Domain domain)
-    @cython.locals(local=CpuGroup, busiest=CpuGroup, group=CpuGroup, load=cython.longlong, weight=cython.longlong)
+    @cython.locals(
+        local=CpuGroup, busiest=CpuGroup, group=CpuGroup, cpu=Cpu, load=cython.longlong, weight=cython.longlong,
+    )
     cdef CpuGroup _busiest_group(self, Domain domain, long long why, object left_out)
     cdef bint _is_unfair(self, Domain domain, CpuGroup local, CpuGroup busiest, long long average, long long why)
     cdef long long _measure(self, Domain domain, CpuGroup local, CpuGroup busiest, long long average, long long why)
@@ -45,6 +49,8 @@ cdef class Balancer:
     )
     @cython.locals(moving=list, candidates=list, local=CpuGroup, here=Cpu)
     cdef list _detach(self, Cpu source, Cpu target, Domain domain, long long why, long long now_ns)
+    @cython.locals(there=FairQueue, queue=FairQueue, above=FairQueue)
+    cdef bint _must_stay(self, Task task, Cpu target, Domain domain)
     cdef bint _is_hot(self, Task task, Domain domain, long long now_ns)
     @cython.locals(entity=Entity)
     cdef object _collect(self, FairQueue queue, list tasks)

@@ -4,8 +4,8 @@ References
 ----------
 Linux ``kernel/sched/fair.c``, 6.18: ``should_we_balance``, ``update_sd_pick_busiest``,
 ``sched_balance_find_src_group``, ``calculate_imbalance``, ``sched_balance_find_src_rq``, ``detach_tasks``,
-``need_active_balance``, ``get_sd_balance_interval``. A runnable task is taken for one that computes: loads and
-utilisation are those of the moment, not decayed averages.
+``can_migrate_task``, ``need_active_balance``, ``get_sd_balance_interval``. A runnable task is taken for one that
+computes: loads and utilisation are those of the moment, not decayed averages.
 """
 
 from __future__ import annotations
@@ -43,26 +43,41 @@ class Balancer:
         A task that ran less than this ago is cache-hot.
     look_ns : int, ns
         Time it takes to look at a CPU.
+    by_task : bool
+        Whether tasks of a group that is throttled where they are may move: they are parked one by one.
+    owing_stay : bool
+        Whether a task that owes service stays as long as balancing has not failed.
     """
 
-    def __init__(self, cpus: list[Cpu], tick_ns: int, migration_cost_ns: int, look_ns: int = 0) -> None:
+    def __init__(
+        self,
+        cpus: list[Cpu],
+        tick_ns: int,
+        migration_cost_ns: int,
+        look_ns: int = 0,
+        by_task: bool = True,
+        owing_stay: bool = True,
+    ) -> None:
         self.cpus = cpus
         self.tick_ns = tick_ns
         self.migration_cost_ns = migration_cost_ns
         self.look_ns = look_ns
+        self.by_task = by_task
+        self.owing_stay = owing_stay
         # What the last look at the groups has found.
         self._unit = TASKS
         self._imbalance = 0
         self._all_pinned = self._some_pinned = False
 
     def worth_it(self, idle: Cpu) -> bool:
-        """Whether anybody waits anywhere; follows the average idle time of the CPU that asks."""
+        """Whether anybody waits anywhere, or did when all CPUs were last looked at; follows the average idle time of
+        the CPU that asks."""
         if idle.last_idle_ns >= 0:
             idle.average_idle_ns += (idle.last_idle_ns - idle.average_idle_ns) // 8
             idle.average_idle_ns = min(idle.average_idle_ns, 2 * self.migration_cost_ns)
             idle.last_idle_ns = -1
         for cpu in self.cpus:  # noqa: SIM110 (a C loop)
-            if cpu.root.runnable > 1:
+            if cpu.crowded:
                 return True
         return False
 
@@ -166,6 +181,9 @@ class Balancer:
                 group.kind = STACKED
             if group.running and (busiest is None or _is_busier(group, busiest)):
                 busiest = group
+        if domain.above is None:
+            for cpu in self.cpus:
+                cpu.crowded = cpu.root.runnable > 1
         if busiest is None or not self._is_unfair(domain, local, busiest, load // weight, why):
             return None
         self._imbalance = self._measure(domain, local, busiest, load // weight, why)
@@ -269,6 +287,8 @@ class Balancer:
         for task in candidates[:LOOK_AT]:
             if why != BUSY and left <= 1:
                 break
+            if self._must_stay(task, target, domain):
+                continue
             if not task.cpu_bits & target.bit:
                 self._some_pinned = True
                 if why != NEWLY_IDLE and other is None and task.cpu_bits & untried:
@@ -292,6 +312,20 @@ class Balancer:
                 break
         return other if self._imbalance > 0 else None
 
+    def _must_stay(self, task: Task, target: Cpu, domain: Domain) -> bool:
+        """Whether a task could not run where it would go, since a group of it is throttled there, or had its share."""
+        there: FairQueue = task.group.queues[target.number]
+        if self.owing_stay and domain.failed == 0 and there.queued:
+            queue = task.queue
+            if queue is not None and not queue.eligible(task):
+                return True
+        above: FairQueue | None = there
+        while above is not None:
+            if above.throttled:
+                return True
+            above = above.entity.queue if above.entity is not None else None
+        return False
+
     def _is_hot(self, task: Task, domain: Domain, now_ns: int) -> bool:
         """Whether a task's data may still be in its CPU's cache, and patience is not over yet."""
         if domain.shares_core or task.idle_policy or domain.failed > domain.cache_nice_tries:
@@ -300,7 +334,7 @@ class Balancer:
 
     def _collect(self, queue: FairQueue, tasks: list[Task]) -> None:
         """Add the tasks on a queue and below it that are runnable."""
-        if queue.throttled:
+        if queue.throttled and not self.by_task:
             return
         for entity in queue.waiting():
             self._collect_from(entity, tasks)

@@ -25,6 +25,7 @@ cdef class Cpu:
     cdef public long long idle_since_ns
     cdef public long long stolen_ns
     cdef public long long balance_due_ns
+    cdef public bint crowded
     cdef public long long pace
     cdef public long long speed
     cdef public long long rest

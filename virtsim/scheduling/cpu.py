@@ -46,6 +46,8 @@ class Cpu:
         Within which it balances, from the inside.
     balance_due_ns : int, ns
         When one of them is due next.
+    crowded : bool
+        Whether more than one task was runnable here since somebody balanced all CPUs.
     pace : int
         Its frequency, in 1024ths of the nominal one.
     speed : int
@@ -70,6 +72,7 @@ class Cpu:
         "burst_at_ns",
         "cache",
         "core",
+        "crowded",
         "current",
         "domains",
         "hrtick_ns",
@@ -119,6 +122,7 @@ class Cpu:
         self.idle_since_ns = 0
         self.switches = 0
         self.balance_due_ns = 0
+        self.crowded = False
         self.pace = FULL_SPEED
         self.speed = FULL_SPEED
         self.rest = 0

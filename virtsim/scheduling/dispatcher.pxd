@@ -15,13 +15,13 @@ from virtsim.scheduling.policy cimport Policy
 from virtsim.scheduling.task cimport Task
 
 cdef long long BURST_END, EXPIRE, HRTICK, PERIOD, RESCHEDULE, TICK, BLOCKED, RUNNABLE, RUNNING, LEAST_HRTICK_NS
-cdef long long BUSY, IDLE, NEWLY_IDLE, FULL_SPEED, LATER_NS
+cdef long long BUSY, IDLE, NEWLY_IDLE, FULL_SPEED, LATER_NS, ONE
 
 
 cdef class Dispatcher(Classes):
     cdef readonly Placement placement
     cdef readonly Balancer balancer
-    cdef bint _cools, _ends_at_ticks, _wakeup_preemption, _next_buddy, _hrtick
+    cdef bint _cools, _ends_at_ticks, _wakeup_preemption, _next_buddy, _hrtick, _newidle_random
     cdef long long _idle_due_ns
     cdef bint _smt
     cdef list _speeds
@@ -29,7 +29,7 @@ cdef class Dispatcher(Classes):
     cdef public object on_wakeup
     cdef Cold _cold
     cdef tuple _timer_idle_ns
-    cdef SplitMix64 _latency_rng
+    cdef SplitMix64 _latency_rng, _newidle_rng
 
     cpdef bint step(self, Task task)
     cdef object _arm_tick(self, Cpu cpu)
@@ -71,7 +71,7 @@ cdef class Dispatcher(Classes):
     cdef int _reschedule_soon(self, Cpu cpu, long long delay_ns) except -1
     @cython.locals(task=Task, queue=FairQueue)
     cpdef void steal(self, Cpu cpu, long long duration_ns)
-    @cython.locals(balancer=Balancer, domain=Domain)
+    @cython.locals(balancer=Balancer, domain=Domain, ratio=cython.longlong, roll=cython.longlong, came=cython.bint)
     cdef bint _pull_for_idle(self, Cpu cpu)
     @cython.locals(
         balancer=Balancer, domain=Domain, moving=list,

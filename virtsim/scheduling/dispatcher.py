@@ -21,6 +21,8 @@ from virtsim.scheduling.task import BLOCKED, RUNNABLE, RUNNING, Task
 
 #: The timer at the end of slices is not set for less than this (``hrtick_start``), ns.
 LEAST_HRTICK_NS = 10_000
+#: What ratios of success are out of.
+ONE = 1024
 #: Later than anything.
 LATER_NS = 1 << 62
 
@@ -30,8 +32,11 @@ class Dispatcher(Classes):
 
     def __init__(self, cpus: int, kernel: Kernel, costs: SchedulingCosts, tick_phase_ns: int, seed: int) -> None:
         super().__init__(cpus, kernel, costs, tick_phase_ns)
-        self.placement = Placement(self.cpus)
-        self.balancer = Balancer(self.cpus, kernel.tick_ns, kernel.migration_cost_ns, costs.balance_ns)
+        self.placement = Placement(self.cpus, not kernel.has("VCPU_PACK"))
+        owing_stay = kernel.version >= (6, 14) and kernel.has("PLACE_LAG")
+        self.balancer = Balancer(
+            self.cpus, kernel.tick_ns, kernel.migration_cost_ns, costs.balance_ns, kernel.throttles_tasks, owing_stay
+        )
         self._idle_due_ns = 0
         self._smt = False
         self._speeds = [FULL_SPEED, FULL_SPEED]
@@ -39,6 +44,8 @@ class Dispatcher(Classes):
         self._cools = bool(costs.cold)
         self._timer_idle_ns = costs.timer_idle_ns
         self._latency_rng = SplitMix64(seed)
+        self._newidle_random = kernel.has("NI_RANDOM")
+        self._newidle_rng = SplitMix64(seed ^ 0x9E1D1E5)
         self._ends_at_ticks = kernel.scheduler == "cfs"
         self._wakeup_preemption = kernel.has("WAKEUP_PREEMPTION")
         self._next_buddy = kernel.has("NEXT_BUDDY")
@@ -417,14 +424,26 @@ class Dispatcher(Classes):
     # -- what the balancer decides ----------------------------------------------------------------------------
 
     def _pull_for_idle(self, cpu: Cpu) -> bool:
-        """A CPU is about to go idle: fetch a task from elsewhere, from as near as one should move."""
+        """A CPU is about to go idle: fetch a task from elsewhere, from as near as one should move.
+
+        With ``NI_RANDOM`` it looks as often as that has helped lately: ten random bits decide.
+        """
         balancer = self.balancer
         if not balancer.worth_it(cpu):
             return False
         for domain in cpu.domains:
             if balancer.too_long(cpu, domain):
                 return False
-            if self._fetch(balancer.moves(cpu, domain, NEWLY_IDLE, self.now_ns), cpu):
+            ratio = domain.newidle_ratio + 1
+            if self._newidle_random:
+                roll = self._newidle_rng.next() >> 54
+                if roll > ratio:
+                    domain.count_newidle(0)
+                    continue
+            came = self._fetch(balancer.moves(cpu, domain, NEWLY_IDLE, self.now_ns), cpu)
+            # A success stands for all the times that it did not look.
+            domain.count_newidle((ONE + ratio // 2) // ratio if came else 0)
+            if came:
                 return True
         return False
 

@@ -6,7 +6,7 @@ cdef class Domain
 
 from virtsim.scheduling.cpu cimport Cpu
 
-cdef long long FAR, SPARE, FULL, IMBALANCED, OVERLOADED, LOCAL, NEVER_NS
+cdef long long FAR, SPARE, FULL, IMBALANCED, OVERLOADED, LOCAL, NEVER_NS, NEWIDLE_CALLS
 
 
 cdef class Cache:
@@ -50,3 +50,8 @@ cdef class Domain:
     cdef public long long interval_ns
     cdef public long long balanced_ns
     cdef public long long failed
+    cdef readonly long long newidle_calls
+    cdef readonly long long newidle_successes
+    cdef readonly long long newidle_ratio
+
+    cpdef void count_newidle(self, long long successes)

@@ -18,6 +18,8 @@ from virtsim.scheduling.states import FULL, IMBALANCED, OVERLOADED, SPARE
 
 #: Nodes farther apart than this are neither woken into nor forked into (``node_reclaim_distance``).
 FAR = 30
+#: So many times a CPU goes idle before its success is reckoned anew (``update_newidle_stats``).
+NEWIDLE_CALLS = 1024
 #: Longer ago than any interval.
 NEVER_NS = -(10**15)
 
@@ -107,6 +109,9 @@ class Domain:
         The next larger one of the same CPU.
     interval_ns, balanced_ns, failed : int
         State of its CPU's balancing: how often, when last, how often in vain since.
+    newidle_calls, newidle_successes, newidle_ratio : int
+        How often its CPU went idle while tasks waited somewhere and how often that brought one, lately; how many of
+        1024 times it looks.
     """
 
     __slots__ = (
@@ -122,6 +127,9 @@ class Domain:
         "level",
         "min_interval_ns",
         "near",
+        "newidle_calls",
+        "newidle_ratio",
+        "newidle_successes",
         "numa",
         "shares_cache",
         "shares_core",
@@ -146,6 +154,18 @@ class Domain:
         self.balanced_ns = NEVER_NS
         self.failed = 0
         self.imbalance_allowed = 0
+        # Not the one half that boot begins with: that is forgotten after some thousand times.
+        self.newidle_calls, self.newidle_successes, self.newidle_ratio = NEWIDLE_CALLS // 2, 0, 0
+
+    def count_newidle(self, successes: int) -> None:
+        """Its CPU went idle, and brought what counts as so many tasks (0 if it did not look): half of it is forgotten
+        after 512 more."""
+        self.newidle_calls += 1
+        self.newidle_successes += successes
+        if self.newidle_calls >= NEWIDLE_CALLS:
+            self.newidle_ratio = self.newidle_successes
+            self.newidle_calls //= 2
+            self.newidle_successes //= 2
 
 
 def build_domains(cpus: list[Cpu], layout: Layout) -> None:

@@ -6,7 +6,8 @@ A switch that a kernel does not have yet is off, or for one that a later kernel 
 References
 ----------
 Linux ``kernel/sched/features.h`` of the releases: 2.6.23 to 6.5 (CFS), 6.6 (the first with EEVDF), 6.12
-(delayed dequeue, slices of the task's own, deadlines kept over moves), 6.17 (protection up to the shortest slice).
+(delayed dequeue, slices of the task's own, deadlines kept over moves), 6.17 (protection up to the shortest slice),
+6.19 (``NI_RANDOM``, which the stable releases of 6.18 have as well).
 """
 
 from __future__ import annotations
@@ -36,9 +37,14 @@ EEVDF: dict[str, Version] = {
     "PLACE_REL_DEADLINE": (6, 12),
     "DELAY_DEQUEUE": (6, 12),
     "DELAY_ZERO": (6, 12),
+    "NI_RANDOM": (6, 18),
 }
-#: Off in all of them unless somebody turns them on; the last is an option of the build, not a switch.
-OFF = {"cfs": ("HRTICK", "NEXT_BUDDY", "RT_GROUP_SCHED"), "eevdf": ("HRTICK", "RT_GROUP_SCHED")}
+#: Off in all of them unless somebody turns them on. The last two are no switches: an option of the build, and a patch
+#: of kernels for guests (``sched_vcpu_pack`` on their command line).
+OFF = {
+    "cfs": ("HRTICK", "NEXT_BUDDY", "RT_GROUP_SCHED", "VCPU_PACK"),
+    "eevdf": ("HRTICK", "RT_GROUP_SCHED", "VCPU_PACK"),
+}
 _ON = {"cfs": CFS, "eevdf": EEVDF}
 
 

@@ -222,6 +222,8 @@ class Hierarchy:
                 task.throttled_at_ns = self.now_ns
                 return
             entity = entity.parent
+        if cpu.root.runnable > 1:
+            cpu.crowded = True
         if task.parent is not None:
             self._update_shares(task)
 

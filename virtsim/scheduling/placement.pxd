@@ -9,6 +9,7 @@ cdef long long FULL, SPARE, NICE_0_WEIGHT, PAIR
 
 cdef class Placement:
     cdef readonly list cpus
+    cdef readonly bint searches
 
     cpdef long long choose(self, Task task, long long waker_cpu, bint sync, object idle_bits)
     @cython.locals(here=Cpu, domain=Domain, group=CpuGroup, place=cython.longlong)

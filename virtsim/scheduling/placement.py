@@ -4,7 +4,9 @@ References
 ----------
 Linux ``kernel/sched/fair.c``, 6.18: ``select_task_rq_fair`` (``wake_affine``, ``select_idle_sibling``,
 ``sched_balance_find_dst_group``). Loads are those of the moment, not decayed averages; ``wake_wide`` (one
-waker of very many) and the limit of the search on busy caches (``SIS_UTIL``) are left out.
+waker of very many) and the limit of the search on busy caches (``SIS_UTIL``) are left out. Kernels for guests that are
+built to keep halted vCPUs halted (``VCPU_PACK``) leave out the search altogether: a woken task goes to another CPU than
+its own only if that is the waker's.
 """
 
 from __future__ import annotations
@@ -27,10 +29,13 @@ class Placement:
     ----------
     cpus : list of Cpu
         What it looks at.
+    searches : bool
+        Whether an idle CPU is looked for in the cache if a woken task's own is busy.
     """
 
-    def __init__(self, cpus: list[Cpu]) -> None:
+    def __init__(self, cpus: list[Cpu], searches: bool = True) -> None:
         self.cpus = cpus
+        self.searches = searches
 
     def choose(self, task: Task, waker_cpu: int, sync: bool, idle_bits: int) -> int:
         """CPU of a task that wakes; ``idle_bits`` marks CPUs on which nothing runs."""
@@ -108,6 +113,8 @@ class Placement:
             return previous
         recent = task.recent_cpu
         task.recent_cpu = previous
+        if not self.searches:
+            return target
         idle = idle_bits & task.cpu_bits & target_cpu.cache.bits
         if not idle:
             return target
