@@ -558,3 +558,17 @@ def test_of_gvisors_platforms_only_the_guest_suffers_from_a_hypervisor_below():
         assert nested > stacked
     with pytest.raises(SpecError, match="'gvisor' needs extensions from below"):
         load_stack("gvisor-kvm-on-pvm")
+
+
+def test_a_file_that_is_removed_gives_its_pages_back_one_by_one():
+    for size, pages in ((0, 0), (1, 1), (4096, 1), (10_240, 3)):
+        assert expand("delete", NATIVE, size).totals.get("free_page", 0) == pages
+    kept = expand("delete", load_stack("hosted-bt"), 10_240).totals
+    assert kept["free_page"] == 3 * 1.5  # The monitor's slow-down of kernel work.
+    then = _variant("uml", 2, masks_by_calls=1)
+    more = combine([(1.0, expand("delete", then, 4096)), (-1.0, expand("delete", then, 0))])
+    assert {name: count for name, count in more.items() if count} == {
+        "free_page": 1,
+        "mode_switch": 8,
+        "signal_install_service": 8,
+    }

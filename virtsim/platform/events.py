@@ -47,7 +47,7 @@ _SYSTEM: dict[str, PlatformEvent] = {
     "write": _system(1, "Write to a file in memory.", sized=True),
     "fsync": _system(1, "Synchronise a file that lives in memory."),
     "create": _system(2, "Create an empty file and close it."),
-    "delete": _system(1, "Remove an empty file."),
+    "delete": _system(1, "Remove a file that is in memory, of that size.", sized=True),
     "select": _system(1, "Ask one descriptor of a select call; a call with more adds `select_scan`."),
     "map_unmap": _system(2, "Map anonymous memory and unmap it."),
     "release": _system(1, "Give a touched area back to the kernel (madvise)."),

@@ -85,6 +85,7 @@ _KERNEL = {
     "file_sync": Primitive("ns", "kernel", "Synchronise (fsync) a file that lives in memory.", "write_fsync"),
     "file_create": Primitive("ns", "kernel", "Create an empty file and close it."),
     "file_delete": Primitive("ns", "kernel", "Remove an empty file."),
+    "free_page": Primitive("ns", "kernel", "Give back one page of a file that is removed."),
     "select_scan": Primitive("ns", "kernel", "Ask one descriptor in a select call."),
     "map_area": Primitive("ns", "kernel", "Map an area of anonymous memory and unmap it, untouched.", "map_unmap"),
     "map_page": Primitive("ns", "kernel", "Map, in bulk, one page of a file that is in memory."),

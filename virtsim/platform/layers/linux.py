@@ -68,6 +68,12 @@ def _file_copying(call: str, copy: str, page: str) -> Rule:
     return rule
 
 
+def _delete(size: int, settings: Settings) -> Iterator[Step]:
+    yield from _enter(1, settings)
+    yield Step("file_delete")
+    yield Step("free_page", -(-size // PAGE_BYTES))
+
+
 def _page_fault(size: int, settings: Settings) -> Iterator[Step]:
     yield from _fault(settings)
     yield Step("fault_service")
@@ -171,7 +177,7 @@ _RULES: dict[str, Rule] = {
     "write": _file_copying("file_write", "copy_to_file", "write_page"),
     "fsync": _call(Step("file_sync")),
     "create": _call(Step("file_create"), calls=2),
-    "delete": _call(Step("file_delete")),
+    "delete": _delete,
     "select": _call(Step("select_scan")),
     "map_unmap": _call(Step("map_area"), calls=2),
     "release": _call(Step("release_area")),

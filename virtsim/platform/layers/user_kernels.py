@@ -49,6 +49,7 @@ _MASKINGS: dict[str, float] = {
     "file_open": 8,
     "file_create": 24,  # The path's buffer, a directory entry, an inode, a journal handle.
     "file_delete": 32,  # The path's buffer, two journal handles; directory entry and inode go.
+    "free_page": 8,  # The zone's list, and the page's journal head.
     "write_page": 20,  # A page, its buffer head and journal head, a journal handle.
     "pipe_service": 8,  # The queue of waiters and the one of runnable tasks.
     "signal_delivery": 18,  # Sent and queued, taken from the queue, handler's mask, mask restored.
