@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import networkx as nx
 import numpy as np
 import pytest
 
@@ -23,6 +24,7 @@ from virtsim.cluster import (
     run_reference,
     simulate_cluster,
 )
+from virtsim.cluster.network import Topology
 from virtsim.core.errors import ModelError, SpecError, VirtsimError
 from virtsim.core.spec import dump_toml, from_builtins
 from virtsim.core.units import NS_PER_S
@@ -349,3 +351,43 @@ def test_the_command_says_what_it_cannot_read_or_write(refused: Refused, tmp_pat
     refused(["run", str(tmp_path / "bad.toml")], "bad.toml: not TOML")
     refused(["run", "--traces", str(good), "--day", "1"], "c.toml: the traces cannot be read: it is no NumPy file")
     refused(["run", str(tmp_path)], "the file cannot be read: Is a directory")
+
+
+# -- networks ---------------------------------------------------------------------------------------------
+
+
+def graph(kind: Any = nx.Graph, **bandwidths: Any) -> Any:
+    """Hosts on a switch: ``graph(h_0=125e6)``."""
+    made = kind()
+    for name, bandwidth in bandwidths.items():
+        made.add_edge(name.replace("_", "-"), "switch", bandwidth=bandwidth)
+    return made
+
+
+@pytest.mark.parametrize("bandwidth", [0, -1, 0.5, float("nan"), float("inf"), "1Gbit", None])
+def test_edges_need_a_bandwidth(bandwidth: Any) -> None:
+    with pytest.raises(SpecError, match="topology: the edge 'h-0' - 'switch' needs a bandwidth in bytes per second"):
+        Topology(graph(h_0=bandwidth), ["h-0"])
+
+
+def test_directed_graphs_are_refused() -> None:
+    with pytest.raises(SpecError, match="topology: the graph is directed; give an undirected one"):
+        Topology(graph(nx.DiGraph, h_0=1e6), ["h-0"])
+
+
+@pytest.mark.parametrize("reads", [{"image": "1GB"}, {"storage": "1MB"}])
+def test_a_network_without_the_store_is_refused_where_it_is_needed(reads: dict[str, str]) -> None:
+    network = graph(h_0=125e6, h_1=125e6)
+    topology = Topology(network, ["h-0", "h-1"])
+    run(topology=topology)
+    reading = from_builtins(scenario(guest=reads), ClusterScenario)
+    with pytest.raises(SpecError, match=r"topology: 'store' is not a node of the graph, and guests read from it"):
+        simulate_cluster(reading, DEMAND, topology=topology)
+    network.add_edge("store", "elsewhere", bandwidth=1e6)
+    with pytest.raises(SpecError, match="topology: there is no way from 'store' to host 'h-0'"):
+        simulate_cluster(reading, DEMAND, topology=Topology(network, ["h-0", "h-1"]))
+
+
+def test_a_network_of_other_hosts_is_refused() -> None:
+    with pytest.raises(SpecError, match="topology: 'h-0' is not a node of the graph, and the scenario has this host"):
+        run(topology=Topology(graph(x=125e6), ["x"]))

@@ -44,9 +44,9 @@ class Watched(Simulation):
         self.power = np.zeros(len(self.hosts.names))
         self.since = self.looks = 0
 
-    def _come_back(self, guest: int) -> Iterator[Any]:
+    def _come_back(self, guest: int, after_ns: int) -> Iterator[Any]:
         self.returning[guest] = self.returning.get(guest, 0) + 1
-        yield from super()._come_back(guest)
+        yield from super()._come_back(guest, after_ns)
         self.returning[guest] -= 1
 
     def _flush(self, event: Any) -> None:

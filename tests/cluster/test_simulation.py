@@ -18,6 +18,7 @@ from virtsim.cluster import (
     simulate_cluster,
 )
 from virtsim.cluster.network import fat_tree, leaf_spine, star
+from virtsim.cluster.overheads import stack_overhead
 from virtsim.cluster.plant import share_cpu
 from virtsim.cluster.policies.situation import Move
 from virtsim.cluster.power import load_power, power_cards
@@ -377,3 +378,104 @@ def test_power_cards_are_sound() -> None:
         with pytest.raises(ModelError, match="outside 0 to 1"):
             card.watts_at(1.1)
     assert G4.watts_at(0.25) == pytest.approx((92.6 + 96) / 2)
+
+
+def arrivals(starts_s: list[int], ends_s: list[int], samples: int = 4) -> Traces:
+    """Guests that want half of what they may, from and until so many seconds."""
+    start, end = (np.array(one, dtype=np.int64) * NS_PER_S for one in (starts_s, ends_s))
+    names = [f"g{i}" for i in range(len(starts_s))]
+    return Traces("t", names, np.full((len(names), samples), 0.5), STEP, start_ns=start, end_ns=end)
+
+
+def downtime_s(result: ClusterRun, demand: Traces) -> float:
+    """Time that guests were there and did not run, summed."""
+    lived_s = float((demand.end_ns - demand.start_ns).sum()) / NS_PER_S
+    return (1 - result.value("availability")) * lived_s
+
+
+def test_guests_that_start_together_wait_for_the_same_pull() -> None:
+    """A host resumes in 15 s and pulls 1 GB in 8 s; a guest that comes 5 s later waits for the rest of it."""
+    scenario = ClusterScenario(hosts=hosts(1, "16GiB"), guests=guests(2, image="1GB"), policy=STILL)
+    for late_s in (0, 5):
+        demand = arrivals([100, 100 + late_s], [1200, 1200])
+        result = run(scenario, demand)
+        assert result.value("images_pulled_bytes") == 1e9
+        assert downtime_s(result, demand) == pytest.approx(23 + 23 - late_s)
+
+
+def test_a_pull_ends_with_the_last_who_waits_for_it() -> None:
+    """The first leaves 3 s into the pull; the other two wait on, or there is none and the next pulls anew."""
+    shared = arrivals([100, 100, 100], [118, 1200, 1200])
+    scenario = ClusterScenario(
+        hosts=hosts(1, "16GiB"), guests=guests(3, image="1GB"), policy=STILL.replace(spare=1), cpu_overcommit=2.0
+    )
+    result = run(scenario, shared)
+    assert result.value("images_pulled_bytes") == 1e9
+    assert downtime_s(result, shared) == pytest.approx(8 + 8 + 8)
+    alone = arrivals([100, 200], [103, 1200])
+    result = run(scenario.replace(guests=guests(2, image="1GB")), alone)
+    assert result.value("images_pulled_bytes") == 1e9
+    assert downtime_s(result, alone) == pytest.approx(3 + 8)
+
+
+@pytest.mark.parametrize(("idle", "at_the_end"), [("on", 2), ("asleep", 1)])
+def test_a_repaired_host_comes_back_on_where_idle_hosts_stay_on(idle: str, at_the_end: int) -> None:
+    """It fails at once, is repaired after 300 s, and boots for 120 s."""
+    scenario = ClusterScenario(
+        hosts=hosts(2),
+        guests=guests(),
+        policy=STILL.replace(idle_hosts=idle),
+        failures=Failures(at=[("h-1", Duration(0), Duration(STEP))]),
+        interval="50s",
+    )
+    result = run(scenario, traces([0.5, 0.5]))
+    on = dict(zip(result.series["time_s"], result.series["active_hosts"]))
+    assert on[50] == on[400] == 1
+    assert on[450] == at_the_end
+
+
+def test_a_host_that_fails_while_it_wakes_takes_its_whole_time_again() -> None:
+    """It begins to resume at 100 s, fails at 105 s, is repaired at 110 s, and boots for 120 s for who waits."""
+    demand = arrivals([100], [1200])
+    scenario = ClusterScenario(
+        hosts=hosts(1),
+        guests=guests(),
+        policy=STILL,
+        failures=Failures(at=[("h-0", Duration(105 * NS_PER_S), Duration(5 * NS_PER_S))]),
+        restart="1s",
+    )
+    assert downtime_s(run(scenario, demand), demand) == pytest.approx(5 + 5 + 120)
+
+
+@pytest.mark.parametrize("late_s", [0, 310])
+def test_memory_is_pressed_when_guests_come_not_only_when_samples_change(late_s: int) -> None:
+    """Two guests touch 1600 of 1536 MiB as soon as both are there: at once, or 10 s into a sample."""
+    together_s = 1200 - late_s
+    demand = arrivals([0, late_s], [1200, 1200])
+    scenario = ClusterScenario(
+        hosts=hosts(1, "1536MiB"),
+        guests=guests(2, memory="800MiB", stack="container"),
+        policy=STILL,
+        cpu_overcommit=2.0,
+        memory_overcommit=2.0,
+        restart="20000s",
+    )
+    killed = run(scenario, demand)
+    assert killed.value("oom_kills") == 1
+    assert downtime_s(killed, demand) == pytest.approx(together_s)
+    ballooned = run(scenario.replace(guests=guests(2, memory="800MiB", stack="kvm")), demand)
+    excess = (64 << 20) + 2 * stack_overhead("kvm").memory_bytes
+    assert ballooned.value("oom_kills") == 0
+    assert ballooned.value("balloon_byte_s") == pytest.approx(excess * together_s, rel=1e-9)
+
+
+def test_a_guest_that_never_fits_is_killed_again_and_again_with_pauses() -> None:
+    """It comes back after no time at all, and is killed at once: the run goes on all the same."""
+    scenario = ClusterScenario(
+        hosts=hosts(1, "1GiB"),
+        guests=guests(1, memory="1030MiB", stack="container"),
+        policy=STILL,
+        memory_overcommit=2.0,
+        restart="0s",
+    )
+    assert run(scenario, arrivals([0], [1200])).value("oom_kills") == 120

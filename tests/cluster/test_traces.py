@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from virtsim.cluster import ClusterScenario, HostGroup, Policy, simulate_cluster
+from virtsim.cluster.scenario import Demand
 from virtsim.cluster.traces import Traces, fit_synthetic, planetlab_days, read_gwa, read_planetlab, read_table
 from virtsim.cluster.traces.synthetic import load_synthetic
 from virtsim.core.errors import SpecError
@@ -166,3 +168,26 @@ def test_fitting_what_was_generated_gives_it_back() -> None:
     assert fitted.level_variance == pytest.approx(generator.level_variance, abs=0.06)
     assert fitted.slow_variance == pytest.approx(generator.slow_variance, abs=0.06)
     assert np.abs(np.array(fitted.quantiles) - generator.quantiles).max() < 0.06
+
+
+def test_guests_have_the_size_that_a_table_says(tmp_path: Path) -> None:
+    """A host of 4 cores and 8 GiB has room for one of 6 GiB and one of half a core, not for a second of 6 GiB."""
+    file = tmp_path / "t.csv"
+    file.write_text("vmid,start,end,cores,mem,utilisation\na,0,600,2,6,50\nb,0,600,0.5,1,100\nc,0,600,1,6,50\n")
+    scenario = ClusterScenario(
+        hosts=[HostGroup(name="h", cores=4, core_mips=1000, memory="8GiB", power="hp-proliant-ml110-g4")],
+        policy=Policy(placement="first-fit", consolidation="none"),
+        demand=Demand(file=str(file), format="table", columns={"id": "vmid", "memory": "mem"}),
+        interval="300s",
+    )
+    run = simulate_cluster(scenario)
+    assert run.value("unplaced") == 1
+    assert run.series["requested"] == [2 * 1000 * 0.5 + 0.5 * 1000 * 1.0]
+    with pytest.raises(SpecError, match="there is no column 'id'; say with columns what it is called here"):
+        simulate_cluster(scenario.replace(demand=Demand(file=str(file), format="table")))
+    file.write_text("vmid,start,end,cores,mem,utilisation\na,0,600,2,6,50\nb,0,600,2,0,50\n")
+    with pytest.raises(SpecError, match=r"traces\['b'\]: has no memory, and others have"):
+        simulate_cluster(scenario)
+    file.write_text("vmid,start,end,cores,mem,utilisation\nbig,0,600,2,9,50\n")
+    with pytest.raises(SpecError, match=r"guests\['big'\]: is larger than every host"):
+        simulate_cluster(scenario)

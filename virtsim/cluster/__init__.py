@@ -10,7 +10,7 @@ May import images, machine, platform, scheduling, results, scenario, workload, e
   - What it does: :mod:`plant` has the arrays (CPU shares, power, and sums that are exact on every change).
   - What happens, each a :mod:`part` of the simulation: :mod:`moves` (migrations, which wait for their :mod:`turns` and
     go as :mod:`migration` says), :mod:`power_states` (hosts wake and go to sleep), :mod:`host_failures`, :mod:`scaling`
-    (replicas of services), :mod:`storage` (what guests read from the store).
+    (replicas of services), :mod:`images` and :mod:`storage` (what hosts and guests read from the store).
   - What policies see of it: :mod:`view`.
 
 * ``cloudsim-3.0.3`` is the field's reference benchmark, exact to the digit: :mod:`cloudsim`.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
@@ -13,7 +13,7 @@ from virtsim.cluster.network import Topology, fat_tree, leaf_spine, star
 from virtsim.cluster.overheads import stack_overhead
 from virtsim.cluster.policies.tables import CPU, MEMORY, Floats, Integers, Mask
 from virtsim.cluster.power import load_power
-from virtsim.cluster.scenario import ClusterScenario, GuestGroup, HostGroup, reference_guests
+from virtsim.cluster.scenario import ClusterScenario, GuestGroup, HostGroup, reference_guests, traced_guests
 from virtsim.cluster.traces.traces import Traces
 from virtsim.core.errors import SpecError
 from virtsim.core.units import format_size
@@ -101,14 +101,16 @@ class GuestFleet:
     dirtying: list[Dirtying]
 
     @classmethod
-    def of(cls, groups: list[GuestGroup], traces: Traces) -> GuestFleet:
-        """The guests of all groups; one a trace.
+    def of(cls, groups: list[GuestGroup], traces: Traces, slowest_mips: float) -> GuestFleet:
+        """The guests of all groups, one a trace; without groups, those that the traces say.
 
         Raises
         ------
         SpecError
             If there are more or fewer guests than traces.
         """
+        if not groups and traces.memory_bytes.any():
+            return replace(cls.of(traced_guests(traces, slowest_mips), traces, slowest_mips), names=list(traces.guests))
         groups = groups or reference_guests(len(traces.guests))
         count = sum(group.instances for group in groups)
         if count != len(traces.guests):

@@ -68,5 +68,7 @@ class HostFailures(Part):
         yield self._env.delay(repair_ns)
         self._simulation.sync()
         self._plant.set_state(host, HostState.OFF)
-        self._simulation.images = {entry for entry in self._simulation.images if entry[0] != host}
+        self._simulation.images.lose(host)
+        if self._scenario.policy.idle_hosts == "on":
+            self._simulation.power_states.wake(host)
         self._simulation.place_waiting()

@@ -6,6 +6,7 @@ All transfers (migrations, images, storage) share the links max-min fairly; see 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Real
 from typing import TYPE_CHECKING
 from zlib import crc32
 
@@ -35,12 +36,14 @@ class Topology:
     Raises
     ------
     SpecError
-        If a host is not in the graph or cannot be reached, or an edge has no bandwidth.
+        If the graph is directed, a host is not in it or cannot be reached, or an edge has no bandwidth.
     """
 
     def __init__(self, graph: networkx.Graph, hosts: Sequence[str]) -> None:
         import networkx as nx
 
+        if graph.is_directed():
+            raise SpecError("topology", "the graph is directed; give an undirected one: links carry as much each way")
         self.graph = graph
         self.hosts = tuple(hosts)
         missing = [host for host in hosts if host not in graph]
@@ -54,10 +57,29 @@ class Topology:
         self.capacity: dict[str, int] = {}
         for a, b, data in graph.edges(data=True):
             bandwidth = data.get("bandwidth", 0)
-            if not bandwidth > 0:
-                raise SpecError("topology", f"the edge {a!r} - {b!r} needs a bandwidth in bytes per second, above 0")
+            if not _is_bandwidth(bandwidth):
+                raise SpecError(
+                    "topology", f"the edge {a!r} - {b!r} needs a bandwidth in bytes per second, at least 1 and finite"
+                )
             self.capacity[_link(a, b)] = self.capacity[_link(b, a)] = int(bandwidth)
         self._ways: dict[tuple[str, str], tuple[str, ...]] = {}
+
+    def check_serves(self, hosts: Sequence[str], store: bool) -> None:
+        """Refuse a network that does not connect all of these hosts, and the store where something is read from it.
+
+        Raises
+        ------
+        SpecError
+            Names the node that is missing or not connected.
+        """
+        import networkx as nx
+
+        for node in [*hosts, STORE] if store else hosts:
+            if node not in self.graph:
+                what = "guests read from it (image or storage)" if node == STORE else "the scenario has this host"
+                raise SpecError("topology", f"{node!r} is not a node of the graph, and {what}; add it with its edges")
+        if store and not nx.has_path(self.graph, STORE, hosts[0]):
+            raise SpecError("topology", f"there is no way from {STORE!r} to host {hosts[0]!r}; add an edge")
 
     def way(self, source: str, target: str) -> tuple[str, ...]:
         """Links from one node to another."""
@@ -84,6 +106,10 @@ class Topology:
             links.append(_link(node, following))
             node = following
         return tuple(links)
+
+
+def _is_bandwidth(value: object) -> bool:
+    return isinstance(value, Real) and 1 <= float(value) < 1 << 62
 
 
 def _link(a: str, b: str) -> str:

@@ -37,6 +37,8 @@ class Plant:
         Host of each guest that holds resources on one; -1 without.
     running : ndarray of bool
         Guests that run (those that start, wait or are paused do not).
+    memory_moved : bool
+        Whether a guest came to a host or left one since memory was pressed last.
     work_asked, work_migrating, work_stolen, work_paging : ndarray, MI
         Work that guests asked for, and lost: to their migration, to others on their host, and to paging.
     """
@@ -52,6 +54,7 @@ class Plant:
         self.use, self.memory_use = np.zeros(n), np.ones(n)
         self.running, self.copying, self.paused = np.zeros((3, n), dtype=bool)
         self.speed_left = np.ones(n)
+        self.memory_moved = False
         self.migration_mips = np.zeros(m)
         self._since: Integers = np.zeros(m, dtype=np.int64)
         self._dirty: set[int] = set()
@@ -131,11 +134,10 @@ class Plant:
         for h, here in zip(short.tolist(), _members(place, short)):
             kept = fleet.reserved[guests[here]] * fleet.factor[guests[here]]
             given[here] = share_cpu(cost[here], kept, float(max(capacity[h], 0.0)))
-        done = given / fleet.factor[guests]
         self._asked[guests] = asked
         self._migrating[guests] = asked - asked * able
         self._paging[guests] = asked * able - wanted
-        self._stolen[guests] = stolen = wanted - done
+        self._stolen[guests] = stolen = (cost - given) / fleet.factor[guests]
         lost = np.bincount(place, stolen, minlength=len(hosts))
         on = self.state[hosts] == HostState.ON
         self._short[hosts] = on & (lost > _ROUNDING * np.maximum(total, 1.0))
@@ -150,6 +152,8 @@ class Plant:
     def _power(self, hosts: Integers) -> Floats:
         state, fleet = self.state[hosts], self.hosts
         curves = fleet.watts[hosts]
+        if (state == HostState.ON).all():
+            return watts_at(curves, self.load[hosts])
         return np.select(
             [
                 state == HostState.ON,
@@ -175,6 +179,7 @@ class Plant:
         self.touch(host)
         self.host_of[guest] = host
         self.on[host][guest] = None
+        self.memory_moved = True
 
     def detach(self, guest: int) -> None:
         """Take a guest off its host."""
@@ -182,6 +187,7 @@ class Plant:
         self.touch(host)
         del self.on[host][guest]
         self.host_of[guest] = -1
+        self.memory_moved = True
 
     def set_state(self, host: int, state: int) -> None:
         """Change the state of a host."""
@@ -199,12 +205,12 @@ class Plant:
         Returns
         -------
         killed : list of int
-            Guests that must go; their hosts are to be refreshed by the caller.
+            Guests that must go.
         ballooned : float, bytes
             Memory taken from guests.
         """
         fleet = self.guests
-        self.speed_left[:] = 1.0
+        before, self.speed_left = self.speed_left, np.ones(len(self.speed_left))
         placed = np.flatnonzero(self.host_of >= 0)
         touched = self.touched(placed)
         total = np.bincount(self.host_of[placed], touched, minlength=len(self.state))
@@ -224,6 +230,8 @@ class Plant:
                 part = spare * (excess / spare.sum()) / size
                 self.speed_left[guests] = 1 / (1 + self.penalty * part)
                 ballooned += float(excess)
+        for host in np.unique(self.host_of[placed[self.speed_left[placed] != before[placed]]]).tolist():
+            self.touch(host)
         return killed, ballooned
 
     def touched(self, guests: Integers) -> Floats:

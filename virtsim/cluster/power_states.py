@@ -22,6 +22,8 @@ class PowerStates(Part):
     def __init__(self, simulation: Simulation) -> None:
         super().__init__(simulation)
         self._woken: dict[int, Event] = {}
+        # When the change that each host is in is done: it may fail, be repaired and begin another meanwhile.
+        self._done_ns = [0] * len(self._hosts.names)
 
     def when_on(self, host: int) -> Generator[Event, Any, None]:
         """Wait until a host is on; wake it if nobody has."""
@@ -32,21 +34,30 @@ class PowerStates(Part):
             if host not in self._woken:
                 self._woken[host] = Event(self._env)
             if state in (HostState.ASLEEP, HostState.OFF):
-                self._simulation.sync()
-                self._plant.set_state(host, HostState.WAKING)
-                delay = self._hosts.resume_ns if state == HostState.ASLEEP else self._hosts.boot_ns
-                self._env.process(self._wake(host, int(delay[host])))
+                self.wake(host)
             yield self._woken[host]
+
+    def wake(self, host: int) -> None:
+        """Let a host that is asleep or off come up."""
+        self._simulation.sync()
+        delay = self._hosts.resume_ns if self._plant.state[host] == HostState.ASLEEP else self._hosts.boot_ns
+        self._plant.set_state(host, HostState.WAKING)
+        self._env.process(self._wake(host, int(delay[host])))
 
     def _wake(self, host: int, delay_ns: int) -> Generator[Event, Any, None]:
         self._counts["boots"] += 1
         self._counts["state_changes"] += 1
-        yield self._env.delay(delay_ns)
-        if self._plant.state[host] == HostState.WAKING:
+        if (yield from self._lasts(host, delay_ns, HostState.WAKING)):
             self._simulation.sync()
             self._plant.set_state(host, HostState.ON)
             self.tell(host)
             self.maybe_stop(host)
+
+    def _lasts(self, host: int, delay_ns: int, state: int) -> Generator[Event, Any, bool]:
+        """Wait until a change of state is done; whether it came to its end."""
+        done_ns = self._done_ns[host] = self._env.now + delay_ns
+        yield self._env.delay(delay_ns)
+        return bool(self._plant.state[host] == state) and self._done_ns[host] == done_ns
 
     def tell(self, host: int) -> None:
         """Let those go on that wait for a host; they look at its state."""
@@ -78,8 +89,8 @@ class PowerStates(Part):
         asleep = self._scenario.policy.idle_hosts == "asleep"
         self._counts["shutdowns"] += 1
         self._counts["state_changes"] += 1
-        yield self._env.delay(int((self._hosts.suspend_ns if asleep else self._hosts.shutdown_ns)[host]))
-        if self._plant.state[host] == HostState.STOPPING:
+        delay = self._hosts.suspend_ns if asleep else self._hosts.shutdown_ns
+        if (yield from self._lasts(host, int(delay[host]), HostState.STOPPING)):
             self._simulation.sync()
             self._plant.set_state(host, HostState.ASLEEP if asleep else HostState.OFF)
             # Whoever waits for the host wakes it again.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import math
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from msgspec import Meta
 
@@ -12,6 +13,9 @@ from virtsim.cluster.policies.autoscale import HorizontalAutoscaler
 from virtsim.core.errors import SpecError
 from virtsim.core.spec import Duration, Size, Spec
 from virtsim.core.units import NS_PER_S, format_size
+
+if TYPE_CHECKING:
+    from virtsim.cluster.traces.traces import Traces
 
 Share = Annotated[float, Meta(ge=0, le=1)]
 Count = Annotated[int, Meta(ge=1, le=1_000_000)]
@@ -217,6 +221,9 @@ class Demand(Spec, frozen=True, kw_only=True):
         Name of a card in ``models/traces``.
     samples : int
         Samples to generate.
+    columns : dict
+        Of a table: the names of its columns where they differ from ``id``, ``start``, ``end``, ``cores``, ``ram_gib``
+        and ``utilisation``, as in ``{ id = "vmid", memory = "vmmemory" }``.
     """
 
     file: str = ""
@@ -224,6 +231,7 @@ class Demand(Spec, frozen=True, kw_only=True):
     day: str = ""
     generator: str = "planetlab-like"
     samples: Annotated[int, Meta(ge=1, le=1_000_000)] = 288
+    columns: dict[str, str] = {}
 
 
 class Network(Spec, frozen=True, kw_only=True):
@@ -259,8 +267,9 @@ class ClusterScenario(Spec, frozen=True, kw_only=True):
         ``virtsim``, or ``cloudsim-3.0.3``, which has its own machines and takes from here only traces, ``policy_name``,
         ``reference_hosts`` and ``quirks``.
     hosts, guests : list
-        The machines, and what runs on them. Without guests, every trace is a guest of the four types of the
-        reference, in its order.
+        The machines, and what runs on them. Without guests, every trace is a guest: of the cores and memory that
+        the traces say, a core as fast as the slowest host's; or, where they say nothing of memory, of the four types
+        of the reference, in its order.
     demand : Demand
         Their traces.
     policy : Policy
@@ -285,7 +294,8 @@ class ClusterScenario(Spec, frozen=True, kw_only=True):
     failures : Failures
         Of hosts.
     restart : Duration
-        Time until a guest whose host failed, or that was killed, is placed again.
+        Time until a guest whose host failed, or that was killed, is placed again; at least 10 s where it was killed for
+        its memory.
     balloon_floor : float
         Share of its memory that a guest keeps when memory is taken back from it.
     paging_penalty : float
@@ -342,6 +352,23 @@ def reference_hosts(count: int = 800) -> list[HostGroup]:
         for name, mips, card, n in types
         if n
     ]
+
+
+def traced_guests(traces: Traces, core_mips: float) -> list[GuestGroup]:
+    """A guest a trace, of the cores and memory that the traces say; parts of a core are slower ones.
+
+    Raises
+    ------
+    SpecError
+        If a trace says nothing of its memory; names it.
+    """
+    groups = []
+    for name, cores, memory in zip(traces.guests, traces.cores.tolist(), traces.memory_bytes.tolist()):
+        if memory < 1:
+            raise SpecError(f"traces[{name!r}]", "has no memory, and others have; correct or drop its row")
+        whole = max(1, math.ceil(cores))
+        groups.append(GuestGroup(name=name, cores=whole, core_mips=core_mips * cores / whole, memory=Size(memory)))
+    return groups
 
 
 def reference_guests(count: int, stack: str = "native") -> list[GuestGroup]:

@@ -41,7 +41,7 @@ def load_demand(scenario: ClusterScenario, seed: int = 1) -> Traces:
         if not demand.day:
             raise SpecError("demand.day", f"say which of {demand.file}: {', '.join(planetlab_days(demand.file))}")
         return read_planetlab(demand.file, demand.day)
-    return read_gwa(demand.file) if demand.format == "gwa" else read_table(demand.file)
+    return read_gwa(demand.file) if demand.format == "gwa" else read_table(demand.file, demand.columns)
 
 
 def simulate_cluster(

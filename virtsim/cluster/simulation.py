@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import Any
 
 import numpy as np
@@ -11,8 +11,9 @@ from simpy.events import Event
 
 from virtsim.cluster.fleet import GuestFleet, HostFleet, topology_of
 from virtsim.cluster.host_failures import HostFailures
+from virtsim.cluster.images import Images
 from virtsim.cluster.moves import Moves
-from virtsim.cluster.network import STORE, Topology
+from virtsim.cluster.network import Topology
 from virtsim.cluster.plant import HostState, Plant
 from virtsim.cluster.policies.consolidation import Consolidation
 from virtsim.cluster.policies.placement import Placement
@@ -31,6 +32,8 @@ from virtsim.engine.environment import Environment
 from virtsim.engine.links import FairLinks
 
 _END_OF_INSTANT = 100
+# A guest that was killed for its memory comes back no sooner: Kubernetes' back-off of crashing containers begins so.
+_BACK_OFF_NS = 10 * NS_PER_S
 
 
 class Simulation:
@@ -62,11 +65,14 @@ class Simulation:
         self.scenario, self.traces = scenario, spread_rows(scenario.guests, traces)
         self.placement, self.consolidation = placement, consolidation
         self.hosts = HostFleet.of(scenario.hosts)
-        self.guests = GuestFleet.of(scenario.guests, self.traces)
+        self.guests = GuestFleet.of(scenario.guests, self.traces, float(self.hosts.core_mips.min()))
         self.guests.check_against(self.hosts, scenario)
         self.plant = Plant(self.hosts, self.guests, scenario.migration_slowdown, scenario.paging_penalty)
         self.env = Environment()
         self.topology = topology if topology is not None else topology_of(scenario, self.hosts)
+        self.topology.check_serves(
+            self.hosts.names, any(self.guests.storage) or any(size for _, size in self.guests.image)
+        )
         capacity = dict(self.topology.capacity)
         for name, link in zip(self.hosts.names, self.hosts.link.tolist()):
             # What migrations may take of a host's link together.
@@ -90,7 +96,6 @@ class Simulation:
         self._running_since: Integers = np.zeros(n, dtype=np.int64)
         self._alive_since: Integers = np.zeros(n, dtype=np.int64)
         self.ever_placed = np.zeros(n, dtype=bool)
-        self.images: set[tuple[int, str]] = set()
         self.counts = dict.fromkeys(
             ("migrations", "failed_migrations", "boots", "shutdowns", "state_changes", "oom_kills", "restarts"), 0
         )
@@ -102,7 +107,7 @@ class Simulation:
             for name in ("time_s", "energy_kwh", "active_hosts", "migrations", "requested", "stolen", "watts", "load")
         }
         self.power_states, self.moves, self.failures = PowerStates(self), Moves(self), HostFailures(self)
-        self.view = View(self)
+        self.view, self.images = View(self), Images(self)
         self.services = Services(self, scenario.guests)
         self._flushing = False
         self._ballooned, self._ballooned_since = 0.0, 0
@@ -138,10 +143,21 @@ class Simulation:
         self.plant.now = self.env.now
         if not self._flushing:
             self._flushing = True
-            event = Event(self.env)
-            event._ok, event._value = True, None
-            event.callbacks.append(self._flush)
-            self.env.schedule(event, priority=_END_OF_INSTANT)
+            if self.scenario.memory_overcommit > 1:
+                self._at_the_end(self._press_moved, _END_OF_INSTANT - 1)
+            self._at_the_end(self._flush, _END_OF_INSTANT)
+
+    def _at_the_end(self, call: Callable[[Event], None], priority: int) -> None:
+        event = Event(self.env)
+        event._ok, event._value = True, None
+        event.callbacks.append(call)
+        self.env.schedule(event, priority=priority)
+
+    def _press_moved(self, _: Event) -> None:
+        """Guests that came or left at this instant change what memory their hosts have left."""
+        if self.plant.memory_moved:
+            self.plant.now = self.env.now
+            self._press_memory()
 
     def _flush(self, _: Event) -> None:
         self._flushing = False
@@ -160,7 +176,7 @@ class Simulation:
                 continue
             self.plant.state[host] = HostState.ON
             self.waiting.pop(guest, None)
-            self.images.add((host, self.guests.image[guest][0]))
+            self.images.keep(guest, host)
             self.plant.attach(guest, host)
             self._set_running(guest, True)
         states = {"asleep": HostState.ASLEEP, "off": HostState.OFF, "on": HostState.ON}
@@ -168,6 +184,7 @@ class Simulation:
         empty = np.flatnonzero(self.plant.state != HostState.ON)
         self.plant.state[empty] = idle
         self.plant.state[empty[: self.scenario.policy.spare]] = HostState.ON
+        self._press_memory()
         self.plant.refresh_all()
         self._read_volumes()
 
@@ -201,11 +218,17 @@ class Simulation:
         self.services.spread()
         if self.traces.memory_use is not None:
             self.plant.memory_use = self.traces.memory_use[:, k]
+        self._press_memory()
+
+    def _press_memory(self) -> None:
+        """Take memory back where too much is touched, as of now."""
+        self.plant.memory_moved = False
         if self.scenario.memory_overcommit > 1:
+            self._count_balloons()
             killed, self._ballooned = self.plant.press_memory(self.scenario.balloon_floor)
             for guest in killed:
                 self.counts["oom_kills"] += 1
-                self.lose(guest)
+                self.lose(guest, _BACK_OFF_NS)
 
     # -- guests -------------------------------------------------------------------------------------------
 
@@ -250,14 +273,14 @@ class Simulation:
             self.plant.detach(guest)
             self.power_states.maybe_stop(host)
 
-    def lose(self, guest: int) -> None:
-        """A guest is killed; it is placed again after the restart time."""
+    def lose(self, guest: int, least_ns: int = 0) -> None:
+        """A guest is killed; it is placed again after the restart time, or a longer one."""
         self.sync()
         self._release(guest)
-        self.env.process(self._come_back(guest))
+        self.env.process(self._come_back(guest, max(int(self.scenario.restart), least_ns)))
 
-    def _come_back(self, guest: int) -> Generator[Event, Any, None]:
-        yield self.env.delay(int(self.scenario.restart))
+    def _come_back(self, guest: int, after_ns: int) -> Generator[Event, Any, None]:
+        yield self.env.delay(after_ns)
         # A replica may have been let go and taken in again meanwhile.
         if self.alive[guest] and self.plant.host_of[guest] < 0 and guest not in self.waiting:
             self.sync()
@@ -295,12 +318,7 @@ class Simulation:
         """Wake the host, pull the image, start."""
         try:
             yield from self.power_states.when_on(host)
-            image, size = self.guests.image[guest]
-            if size and (host, image) not in self.images:
-                self.images.add((host, image))
-                way = self.topology.way(STORE, self.hosts.names[host])
-                yield self.links.transfer(size, way)
-                self.sums["images_pulled_bytes"] += size
+            yield from self.images.when_there(guest, host)
             if self.guests.start_ns[guest]:
                 yield self.env.delay(int(self.guests.start_ns[guest]))
         except simpy.Interrupt:

@@ -26,6 +26,14 @@ class View(Part):
         super().__init__(simulation)
         self._host_history: deque[Floats] = deque(maxlen=WINDOW)
         self._guest_history: deque[Floats] = deque(maxlen=WINDOW)
+        overcommit = (self._scenario.cpu_overcommit, self._scenario.memory_overcommit)
+        # What never changes of the hosts, checked once: with many arrivals the table is asked for often.
+        self._all_hosts = Hosts(
+            self._hosts.names,
+            self._hosts.capacity * overcommit,
+            watts=self._hosts.watts,
+            speed=self._hosts.core_mips,
+        )
 
     def remember(self) -> None:
         """Note the present load for policies that look back."""
@@ -73,7 +81,7 @@ class View(Part):
 
     def host_table(self) -> Hosts:
         """All hosts as policies see them."""
-        plant, scenario = self._plant, self._scenario
+        plant = self._plant
         placed = np.flatnonzero(plant.host_of >= 0)
         used = np.zeros_like(self._hosts.capacity)
         need = plant.needs(placed)
@@ -86,18 +94,8 @@ class View(Part):
             away = plant.host_of[coming] != target
             np.add.at(used, target[away], plant.needs(coming[away]))
         state = plant.state
-        words = self._words()
-        return Hosts(
-            self._hosts.names,
-            self._hosts.capacity * (scenario.cpu_overcommit, scenario.memory_overcommit),
-            used,
-            plant.usable(),
-            (state == HostState.ON) | (state == HostState.WAKING),
-            self._hosts.watts,
-            words[0],
-            words[1],
-            self._hosts.core_mips,
-        )
+        running = (state == HostState.ON) | (state == HostState.WAKING)
+        return self._all_hosts.with_state(used, plant.usable(), running, *self._words())
 
     def _words(self) -> tuple[list[frozenset[str]], list[frozenset[str]]]:
         """Anti-affinity and affinity words on each host, those of guests under way included."""

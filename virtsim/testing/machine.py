@@ -56,7 +56,10 @@ class ConsolidationMachine(RuleBasedStateMachine):
             GuestGroup(name="big", count=4, cores=2, core_mips=50, memory=Size(60), reserved=0.2),
         ]
         traces = Traces("none", [f"g{i}" for i in range(_GUESTS)], np.zeros((_GUESTS, 1)), NS_PER_S)
-        self.fleet, self.own = HostFleet.of(groups), GuestFleet.of(kinds, traces)
+        self.fleet, self.own = (
+            HostFleet.of(groups),
+            GuestFleet.of(kinds, traces, float(min(group.core_mips for group in groups))),
+        )
         self.plant = Plant(self.fleet, self.own, slowdown=0.1, penalty=10.0)
         self.plant.state[:] = HostState.ON
         self.plant.refresh_all()

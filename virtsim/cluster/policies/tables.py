@@ -156,11 +156,20 @@ class Hosts:
         """What is left, shape (m, 2)."""
         return self.capacity - self.used
 
-    def with_state(self, used: Floats, available: Mask, running: Mask, apart: Sequence[frozenset[str]] = ()) -> Hosts:
-        """The same hosts in another state; checked already, so not checked again."""
+    def with_state(
+        self,
+        used: Floats,
+        available: Mask,
+        running: Mask,
+        apart: Sequence[frozenset[str]] = (),
+        together: Sequence[frozenset[str]] | None = None,
+    ) -> Hosts:
+        """The same hosts in another state, with their affinity words if none are given; not checked again."""
         copy = object.__new__(Hosts)
         copy.__dict__.update(self.__dict__)
         copy.__dict__.update(used=used, available=available, running=running, apart=apart or _empty_words(len(self)))
+        if together is not None:
+            copy.__dict__["together"] = together or _empty_words(len(self))
         return copy
 
     def rows(self, rows: Integers) -> Hosts:

@@ -60,7 +60,9 @@ def read_table(
             reader = csv.DictReader(text)
             missing = [name for name in names.values() if name not in (reader.fieldnames or [])]
             if missing:
-                raise SpecError(str(path), f"there is no column {missing[0]!r}; name yours with columns=")
+                raise SpecError(
+                    str(path), f"there is no column {missing[0]!r}; say with columns what it is called here"
+                )
             rows = [_row(line, record, names, path) for line, record in enumerate(reader, start=2)]
     except (OSError, UnicodeDecodeError, csv.Error) as problem:
         reason = getattr(problem, "strerror", None) or str(problem)
