@@ -572,3 +572,22 @@ def test_a_file_that_is_removed_gives_its_pages_back_one_by_one():
         "mode_switch": 8,
         "signal_install_service": 8,
     }
+
+
+def test_translation_without_adaptation_traps_on_each_write_to_a_page_table():
+    """A trap and its emulation are 2030 cycles on the Pentium 4 (Adams and Agesen, 2006, section 3.3)."""
+    host = load_host("pentium4-672-linux-2.6")
+    stack = load_stack("bare-metal-bt")
+    plain = stack.with_parameters({"binary-translation": {"adaptive": 0}})
+    for event in ("pte_map", "pte_unmap", "pte_change", "pte_clear"):
+        more_ns = price(expand(event, plain), host) - price(expand(event, stack), host)
+        assert more_ns * 3.8 == pytest.approx(2030, rel=0.35)
+    for event in ("null", "page_table", "compute", "pte_fill"):
+        assert expand(event, plain).totals == expand(event, stack).totals
+
+
+def test_a_return_of_translated_code_is_looked_up():
+    """51 cycles for 11 of the machine; Adams and Agesen, 2006, appendix. Hardware assistance lets it run."""
+    host = load_host("pentium4-672-linux-2.6")
+    cycles = {s: 3.8 * price(expand("kernel_call", load_stack(s)), host) for s in ("native", "hosted-bt", "kvm-shadow")}
+    assert cycles == pytest.approx({"native": 11, "hosted-bt": 51, "kvm-shadow": 11}, rel=0.01)

@@ -90,6 +90,7 @@ _MACHINE_MEANING = {
     "first_touch": "First use of a page, by kernel or program, in a new address space.",
     "new_code": "One instruction of a program is executed for the first time.",
     "new_kernel_code": "One instruction of a kernel is executed for the first time.",
+    "kernel_call": "A kernel calls one of its functions, which returns.",
     "vmcall": "A kernel on a machine asks its monitor for a service that does nothing.",
     "invalid_opcode": "An exception on an undefined instruction, into the kernel and back.",
     "doorbell": "A paravirtual device's notification by its front end.",

@@ -2,10 +2,11 @@
 
 Privileged instructions are replaced: in the cache (``bt_inline``) where they are simple, by a call-out
 (``bt_callout``) where they are not; adaptation replaces writes to page tables that would trap by small
-programs (``bt_pte_*``). What cannot be removed: a system call takes two extra changes of privilege
-(``bt_system_call``), an exception goes by way of the monitor (``bt_fault``), the software MMU interposes on
-page faults (``bt_page_fault``) and pages first used in a new address space cause hidden faults, and kernel
-code runs slower because indirect branches and returns look up the cache:
+programs (``bt_pte_*``); without it (``adaptive``) each such write traps and is emulated first. What cannot be
+removed: a system call takes two extra changes of privilege (``bt_system_call``), an exception goes by way of the
+monitor (``bt_fault``), the software MMU interposes on page faults (``bt_page_fault``) and pages first used in a new
+address space cause hidden faults, and kernel code runs slower because indirect branches and returns look up the
+cache (``bt_indirect``, in a ``kernel_call``):
 
     kernel work = kernel_slowdown * native kernel work
 
@@ -25,7 +26,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from virtsim.platform.layers.base import LAYER_KINDS, LayerKind, Settings, Step, assumed, published
+from virtsim.platform.layers.base import LAYER_KINDS, LayerKind, Settings, Step, assumed, exact, published
 from virtsim.platform.primitives import PRIMITIVES
 
 _RULES: dict[str, tuple[Step, ...]] = {
@@ -51,8 +52,13 @@ _RULES: dict[str, tuple[Step, ...]] = {
     "ipi_send": (Step("bt_callout"), Step("ipi_send")),
     "halt": (Step("bt_callout"), Step("host_wait")),
     "interrupt": (Step("host_interrupt"), Step("event_inject")),
+    "kernel_call": (Step("kernel_call"), Step("bt_indirect", note="the return is looked up")),
     "new_kernel_code": (Step("translate_instruction"),),
 }
+
+
+#: Writes to page tables in use, which the software MMU has made read-only.
+_TRACED = frozenset({"pte_map", "pte_unmap", "pte_change", "pte_protect", "pte_clear"})
 
 
 class BinaryTranslation(LayerKind):
@@ -64,6 +70,7 @@ class BinaryTranslation(LayerKind):
     needs = frozenset({"monitor-host"})
     provides = frozenset({"machine"})
     parameters = {
+        "adaptive": exact(1, "switch", "code whose writes to page tables have trapped is replaced"),
         "kernel_slowdown": assumed(1.5, "1", "returns cost 51 instead of 11 cycles; one every few dozen instructions"),
         "device_in_host": published(
             0.5,
@@ -77,6 +84,8 @@ class BinaryTranslation(LayerKind):
 
     def handle(self, event: str, size: int, settings: Settings) -> Iterable[Step] | None:
         """Sensitive instructions are replaced; kernel work runs translated; user work runs directly."""
+        if event in _TRACED and not settings.on("adaptive"):
+            return (Step("exception", note="traced write"), Step("instruction_emulate"), *_RULES[event])
         if event in _RULES:
             return _RULES[event]
         if event in ("port_io", "mmio_access", "doorbell"):

@@ -47,6 +47,7 @@ _FACTOR = {
     "pte_fill": "kernel_factor",
     "pte_clear": "kernel_factor",
     "tlb_flush": "switch_factor",
+    "kernel_call": "compute_factor",
 }
 _INTERNAL = {
     "cpuid",

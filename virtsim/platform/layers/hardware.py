@@ -38,6 +38,7 @@ COMPOSITES: dict[str, tuple[Step, ...]] = {
     "full_return": (),
     "new_code": (),
     "new_kernel_code": (),
+    "kernel_call": (Step("call_return"),),
     "invalid_opcode": (Step("exception"),),
     "device_kick": (Step("mmio_access", note="doorbell"),),
     "device_receive": (),
