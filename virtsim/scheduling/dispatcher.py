@@ -197,7 +197,8 @@ class Dispatcher(Classes):
         if self._governed:
             self.governor.switches(cpu, previous, chosen, self.now_ns)
         if previous is not None:
-            self._follow_burst(cpu, previous)
+            if cpu.burst_at_ns < self.now_ns:
+                self._follow_burst(cpu, previous)
             if chosen is not None:
                 common = previous.queue if previous.queue is chosen.queue else _meeting(previous, chosen)
             self._put(previous, common)

@@ -57,10 +57,7 @@ cdef class EevdfQueue(FairQueue):
 
 @cython.locals(product=int128)
 cdef long long _proportion(int128 value, int128 part, int128 whole)
-@cython.locals(
-    other=Entity, deadline=cython.longlong, row=cython.p_longlong,
-    low=cython.longlong, high=cython.longlong, middle=cython.longlong,
-)
+@cython.locals(other=Entity, low=cython.longlong, high=cython.longlong, middle=cython.longlong)
 cdef Py_ssize_t _place_by_deadline(Words deadlines, list entities, Entity entity) except -1
 @cython.locals(other=Entity, low=cython.longlong, high=cython.longlong, middle=cython.longlong)
 cdef Py_ssize_t _place_by_vruntime(list entities, Entity entity) except -1

@@ -381,20 +381,15 @@ def _proportion(value: int, part: int, whole: int) -> int:
 
 def _place_by_deadline(deadlines: Words, entities: list[Entity], entity: Entity) -> int:
     """How many entities have an earlier deadline, or the same and came before."""
-    deadline, row = entity.deadline, deadlines.at
-    low, high = 0, len(entities)
+    low = deadlines.first_not_below(entity.deadline)
+    high = deadlines.first_above(entity.deadline)
     while low < high:
         middle = (low + high) >> 1
-        if row[middle] < deadline:
+        other = entities[middle]
+        if other.arrival < entity.arrival:
             low = middle + 1
-        elif row[middle] > deadline:
-            high = middle
         else:
-            other = entities[middle]
-            if other.arrival < entity.arrival:
-                low = middle + 1
-            else:
-                high = middle
+            high = middle
     return low
 
 

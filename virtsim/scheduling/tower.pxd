@@ -1,5 +1,6 @@
 cimport cython
 
+from virtsim.scheduling.events cimport EventQueue
 from virtsim.scheduling.storey cimport Storey
 
 cdef long long FAR_NS
@@ -7,13 +8,17 @@ cdef long long FAR_NS
 
 cdef class Tower:
     cdef readonly list storeys
+    cdef list _queues
     cdef readonly long long now_ns
 
     @cython.locals(first=Storey)
     cpdef void advance(self, long long to_ns)
     @cython.locals(storey=Storey, live=cython.longlong)
     cdef long long _live_tasks(self) except? -1
-    @cython.locals(storey=Storey, first=Storey, earliest_ns=cython.longlong, due_ns=cython.longlong)
+    @cython.locals(
+        queue=EventQueue, earliest_ns=cython.longlong, due_ns=cython.longlong,
+        first=cython.longlong, place=cython.longlong,
+    )
     cdef Storey _first(self, long long to_ns)
     @cython.locals(storey=Storey)
     cdef int _settle(self) except -1

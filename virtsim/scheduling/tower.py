@@ -22,6 +22,7 @@ class Tower:
 
     def __init__(self, storeys: list[Storey]) -> None:
         self.storeys = storeys
+        self._queues = [storey.events for storey in storeys]
         self.now_ns = 0
 
     @property
@@ -56,13 +57,13 @@ class Tower:
 
     def _first(self, to_ns: int) -> Storey | None:
         earliest_ns = to_ns + 1
-        first = None
-        for storey in self.storeys:
-            due_ns = storey.first_event_ns()
+        first = -1
+        for place, queue in enumerate(self._queues):
+            due_ns = queue.first_ns()
             if due_ns < earliest_ns:
                 earliest_ns = due_ns
-                first = storey
-        return first
+                first = place
+        return None if first < 0 else self.storeys[first]
 
     def _settle(self) -> None:
         for storey in self.storeys:

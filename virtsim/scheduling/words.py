@@ -7,6 +7,7 @@ compiled form does not check what is looked up in ``at``.
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 
 
@@ -40,6 +41,14 @@ class Words:
 
     def __setitem__(self, place: int, value: int) -> None:
         self.at[place] = value
+
+    def first_not_below(self, value: int) -> int:
+        """How many numbers of an ascending row are less than ``value``."""
+        return bisect_left(self.at, value)
+
+    def first_above(self, value: int) -> int:
+        """How many numbers of an ascending row are not more than ``value``."""
+        return bisect_right(self.at, value)
 
     def insert(self, place: int, value: int) -> None:
         """Put a number before the one at ``place``."""

@@ -28,6 +28,28 @@ cdef class Words:
     def __setitem__(self, Py_ssize_t place, long long value):
         self.at[self._checked(place)] = value
 
+    cpdef Py_ssize_t first_not_below(self, long long value) noexcept:
+        """How many numbers of an ascending row are less than ``value``."""
+        cdef Py_ssize_t low = 0, high = self._length, middle
+        while low < high:
+            middle = (low + high) >> 1
+            if self.at[middle] < value:
+                low = middle + 1
+            else:
+                high = middle
+        return low
+
+    cpdef Py_ssize_t first_above(self, long long value) noexcept:
+        """How many numbers of an ascending row are not more than ``value``."""
+        cdef Py_ssize_t low = 0, high = self._length, middle
+        while low < high:
+            middle = (low + high) >> 1
+            if self.at[middle] <= value:
+                low = middle + 1
+            else:
+                high = middle
+        return low
+
     cpdef int append(self, long long value) except -1:
         """Add a number at the end."""
         return self.insert(self._length, value)
