@@ -26,6 +26,7 @@ from tests.scheduling.test_governor import frequencies
 from tests.scheduling.test_laws import KERNELS, Plan, plans
 from tests.scheduling.test_policies import MADE
 from virtsim.core import variant
+from virtsim.scheduling import events
 from virtsim.scheduling.events import BURST_END, CALL, TICK, TIMER, EventQueue
 from virtsim.scheduling.layout import Layout
 from virtsim.scheduling.words import Words
@@ -180,13 +181,17 @@ def test_types_are_declared_for_variables_that_the_function_has(name):
         assert names <= assigned[function], f"{file.stem}.pxd: {function}"
 
 
-def _event_queues():
-    """The queue as it runs here, and the one on heapq."""
+def _interpreted_events():
     file = Path(virtsim.scheduling.__file__).with_name("events.py")
     spec = importlib.util.spec_from_file_location("events_interpreted", file)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return EventQueue(), module.EventQueue()
+    return module
+
+
+def _event_queues():
+    """The queue as it runs here, and the one on heapq."""
+    return EventQueue(), _interpreted_events().EventQueue()
 
 
 _PUSH = st.tuples(st.integers(0, 40), st.sampled_from([BURST_END, TIMER, TICK, CALL]), st.integers(0, 2))
@@ -216,6 +221,28 @@ def test_events_come_by_time_kind_and_age(steps):
             del model[0]
     assert [len(queue) for queue in queues] == [len(model)] * 2
     assert [queue.next_ns() for queue in queues] == [min(model)[0] if model else None] * 2
+
+
+@given(st.lists(st.lists(st.integers(0, 9), max_size=3), max_size=5), st.integers(0, 9))
+def test_the_earliest_of_several_queues_is_the_first_of_equals(rows, until_ns):
+    """Each row is a queue; times, and the latest one that counts."""
+    due = [min(row, default=10) for row in rows]
+    first = due.index(min(due)) if min(due, default=10) <= until_ns else -1
+    for module in (events, _interpreted_events()):
+        queues = [module.EventQueue() for _ in rows]
+        for queue, row in zip(queues, rows):
+            for time_ns in row:
+                queue.push(time_ns, TICK, None, 0)
+        assert module.earliest(queues, until_ns) == first
+
+
+@given(st.lists(st.integers(-5, 5)), st.integers(-6, 6))
+def test_places_in_an_ascending_row(numbers, value):
+    row = Words()
+    for number in sorted(numbers):
+        row.append(number)
+    assert row.first_not_below(value) == sum(number < value for number in numbers)
+    assert row.first_above(value) == sum(number <= value for number in numbers)
 
 
 def test_void_events_do_not_pile_up():

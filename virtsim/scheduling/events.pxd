@@ -26,3 +26,6 @@ cdef class EventQueue:
     cdef void _up(self, Py_ssize_t place, const Event* event) noexcept
     cdef void _down(self, Py_ssize_t place, const Event* event) noexcept
     cdef int _throw_out(self) except -1
+
+
+cpdef Py_ssize_t earliest(list queues, long long until_ns) except -2

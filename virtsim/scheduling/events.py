@@ -75,3 +75,13 @@ class EventQueue:
         self._heap = [event for event in self._heap if event[1] > _LAST_VERSIONED or event[4] == event[3].version]
         heapify(self._heap)
         self._limit = max(_SHORTEST, 2 * len(self._heap))
+
+
+def earliest(queues: list[EventQueue], until_ns: int) -> int:
+    """Place of the queue with the earliest event, the first of equals; -1 if none is due by ``until_ns``."""
+    first, first_ns = -1, until_ns + 1
+    for place, queue in enumerate(queues):
+        heap = queue._heap
+        if heap and heap[0][0] < first_ns:
+            first, first_ns = place, heap[0][0]
+    return first

@@ -151,3 +151,16 @@ cdef class EventQueue:
             self._down(i, self._heap + i)
         self._limit = max(_SHORTEST, 2 * kept)
         return 0
+
+
+cpdef Py_ssize_t earliest(list queues, long long until_ns) except -2:
+    """Place of the queue with the earliest event, the first of equals; -1 if none is due by ``until_ns``."""
+    cdef Py_ssize_t place, first = -1
+    cdef long long first_ns = until_ns + 1
+    cdef EventQueue queue
+    for place in range(len(queues)):
+        queue = <EventQueue>PyList_GET_ITEM(queues, place)
+        if queue._length and queue._heap[0].time_ns < first_ns:
+            first = place
+            first_ns = queue._heap[0].time_ns
+    return first

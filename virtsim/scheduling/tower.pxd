@@ -1,6 +1,6 @@
 cimport cython
 
-from virtsim.scheduling.events cimport EventQueue
+from virtsim.scheduling.events cimport earliest
 from virtsim.scheduling.storey cimport Storey
 
 cdef long long FAR_NS
@@ -15,10 +15,7 @@ cdef class Tower:
     cpdef void advance(self, long long to_ns)
     @cython.locals(storey=Storey, live=cython.longlong)
     cdef long long _live_tasks(self) except? -1
-    @cython.locals(
-        queue=EventQueue, earliest_ns=cython.longlong, due_ns=cython.longlong,
-        first=cython.longlong, place=cython.longlong,
-    )
+    @cython.locals(place=cython.Py_ssize_t)
     cdef Storey _first(self, long long to_ns)
     @cython.locals(storey=Storey)
     cdef int _settle(self) except -1

@@ -7,6 +7,7 @@ repeatable to the bit. What happens on one storey reaches the others at the same
 
 from __future__ import annotations
 
+from virtsim.scheduling.events import earliest
 from virtsim.scheduling.storey import Storey
 from virtsim.scheduling.vcpu_states import FAR_NS
 
@@ -56,14 +57,8 @@ class Tower:
         self._settle()
 
     def _first(self, to_ns: int) -> Storey | None:
-        earliest_ns = to_ns + 1
-        first = -1
-        for place, queue in enumerate(self._queues):
-            due_ns = queue.first_ns()
-            if due_ns < earliest_ns:
-                earliest_ns = due_ns
-                first = place
-        return None if first < 0 else self.storeys[first]
+        place = earliest(self._queues, to_ns)
+        return None if place < 0 else self.storeys[place]
 
     def _settle(self) -> None:
         for storey in self.storeys:
