@@ -98,3 +98,19 @@ def test_recorded_runs_are_judged_without_a_kernel():
     assert set(data) == {"rows", "summary", "manifest"}
     wanted = {"scenario", "metric", "role", "unit", "model", "model_low", "model_high", "real", "real_spread", "error"}
     assert wanted | {"verdict", "margin"} <= set(data["rows"][0])
+
+
+@pytest.mark.parametrize(
+    ("factors", "verdict"),
+    [((1.0, 1.001), "PASSED"), ((1.2, 1.201), "FAILED"), ((1.0, 1.06), "UNDECIDED"), ((1.0,), "UNDECIDED")],
+)
+def test_runs_that_were_all_disturbed_decide_where_they_agree(factors, verdict):
+    run = simulate(smoke(CARD.topology.cpus)[0], seed=1, host=CARD)
+    noisy = {**run.manifest, "noise": {"disturbed": True}}
+    recorded = [msgspec.structs.replace(as_real(run, factor), manifest=noisy) for factor in factors]
+    rows = validate("smoke", quick=True, host=CARD, recorded=recorded).rows
+    rows = [row for row in rows if row.scenario == run.scenario.name and row.metric == "cpu_time"]
+    assert rows
+    for row in rows:
+        assert row.verdict == verdict
+        assert row.reason.startswith("all runs were disturbed")

@@ -39,7 +39,7 @@ class Row(NamedTuple):
     real_values : tuple of float
         Each run's value.
     reason : str
-        Of a SKIPPED row.
+        Of a row that is SKIPPED, or whose runs were all disturbed.
     """
 
     scenario: str
