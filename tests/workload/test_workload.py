@@ -53,7 +53,7 @@ def test_builders_survive_toml_and_json(tmp_path, name):
 
 def test_every_operation_is_reachable_by_its_tag():
     tags = {kind.__struct_config__.tag for kind in Operation.__args__}
-    assert len(tags) == len(Operation.__args__) == 24
+    assert len(tags) == len(Operation.__args__) == 25
     with pytest.raises(SpecError, match=r"w\.toml: tasks\[0\]\.program\[0\]\.op: 'jump' is none of the values"):
         load({"op": "jump"})
 

@@ -7,9 +7,9 @@ import signal
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from functools import cache
-from typing import Protocol
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Protocol
 
 from virtsim.core.errors import BackendUnavailable, SpecError
 from virtsim.core.registry import Registry
@@ -28,8 +28,6 @@ class Engine(Protocol):
     def __call__(self, jobs: Sequence[Work], workers: int) -> Iterator[tuple[int, bytes]]:
         """Run all jobs."""
 
-
-Call = Callable[[int, Work], tuple[int, bytes]]
 
 ENGINES: Registry[Engine] = Registry("engine")
 
@@ -58,7 +56,7 @@ def serial(jobs: Sequence[Work], workers: int = 1) -> Iterator[tuple[int, bytes]
 @ENGINES.register("processes")
 def processes(jobs: Sequence[Work], workers: int) -> Iterator[tuple[int, bytes]]:
     """On processes of this machine, started afresh (joblib's loky), so no lock or thread is copied."""
-    yield from _joblib(jobs, workers, "loky", _undisturbed)
+    yield from _joblib(jobs, workers, "loky", initializer=_serve, initargs=(os.getpid(),))
 
 
 @ENGINES.register("dask")
@@ -72,17 +70,18 @@ def dask(jobs: Sequence[Work], workers: int) -> Iterator[tuple[int, bytes]]:
         raise BackendUnavailable("dask", "install virtsim[distributed]") from None
     except ValueError:
         raise BackendUnavailable("dask", "make a client first: distributed.Client(...)") from None
-    yield from _joblib(jobs, -1, "dask", _numbered)
+    yield from _joblib(jobs, -1, "dask")
 
 
-def _joblib(jobs: Sequence[Work], workers: int, backend: str, call: Call) -> Iterator[tuple[int, bytes]]:
+def _joblib(jobs: Sequence[Work], workers: int, backend: str, **options: Any) -> Iterator[tuple[int, bytes]]:
     try:
         from joblib import Parallel, delayed, parallel_config
     except ImportError:
         raise BackendUnavailable("joblib", "install virtsim[science]") from None
-    with parallel_config(backend=backend, n_jobs=workers):
-        calls = (delayed(call)(number, job) for number, job in enumerate(jobs))
-        results = Parallel(return_as="generator_unordered", batch_size=1)(calls)
+    with parallel_config(backend=backend, n_jobs=workers, **options):
+        calls = (delayed(_numbered)(number, job) for number, job in enumerate(jobs))
+        with _deaf():
+            results = Parallel(return_as="generator_unordered", batch_size=1)(calls)
         try:
             for result in results:  # noqa: UP028 ("yield from" would close them before this does)
                 yield result
@@ -97,17 +96,22 @@ def _drop(results: Iterator[tuple[int, bytes]]) -> None:
         results.close()  # type: ignore[attr-defined]
 
 
-def _undisturbed(number: int, job: Work) -> tuple[int, bytes]:
-    """In a process of joblib's: its parent alone hears a terminal's interrupt, and it ends with its parent."""
+@contextmanager
+def _deaf() -> Iterator[None]:
+    """Ignore a terminal's interrupt while processes start: they inherit that, and it is for their parent alone."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _serve(parent: int) -> None:
+    """A new process of joblib's hears no interrupt, and ends with its parent: by itself it would stay for minutes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _end_with_parent()
-    return _numbered(number, job)
-
-
-@cache
-def _end_with_parent() -> None:
-    """A killed parent ends nobody: joblib's processes would stay for minutes."""
-    parent = os.getppid()
 
     def watch() -> None:
         while os.getppid() == parent:
