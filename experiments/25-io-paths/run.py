@@ -421,15 +421,20 @@ def draw_rings(folder, p, rings) -> None:
             look = {"color": colours(p)[stack], "linestyle": "-" if TOLD[how] else "--", "marker": "o", "markersize": 4}
             panels[0].plot(p["rings"], [rate / 1e3 for rate, _ in points], label=name, **look)
             panels[1].plot(p["rings"], [told for _, told in points], **look)
-        for ax, label in zip(panels, ("packets a second (thousands)", "notifications a packet"), strict=True):
-            ax.set_xscale("log", base=2)
-            ax.set_xticks(p["rings"])
-            plain_numbers(ax, "x")
-            ax.set_xlabel("requests that the ring holds")
-            ax.set_ylabel(label)
-            ax.set_ylim(0)
+        over_powers_of_two(panels, p["rings"], "requests that the ring holds", "notifications a packet")
         panels[0].figure.legend(loc="outside lower center", ncols=2)
     save_figure(panels, folder / "rings.png")
+
+
+def over_powers_of_two(panels, ticks, over, second) -> None:
+    """Name the axes of two panels: packets a second, and something else, over a number that is doubled."""
+    for ax, label in zip(panels, ("packets a second (thousands)", second), strict=True):
+        ax.set_xscale("log", base=2)
+        ax.set_xticks(ticks)
+        plain_numbers(ax, "x")
+        ax.set_xlabel(over)
+        ax.set_ylabel(label)
+        ax.set_ylim(0)
 
 
 def draw_batches(folder, p, batches) -> None:
@@ -442,13 +447,7 @@ def draw_batches(folder, p, batches) -> None:
             panels[1].plot(p["batches"], [spent / 1e3 for _, spent, _ in points], label=name, **look)
             expanded = [expanded / 1e3 for _, _, expanded in points]
             panels[1].plot(p["batches"], expanded, color=look["color"], linestyle=":", label=f"{name}, expansion alone")
-        for ax, label in zip(panels, ("packets a second (thousands)", "CPU time of all a packet (µs)"), strict=True):
-            ax.set_xscale("log", base=2)
-            ax.set_xticks(p["batches"])
-            plain_numbers(ax, "x")
-            ax.set_xlabel("packets that share a notification")
-            ax.set_ylabel(label)
-            ax.set_ylim(0)
+        over_powers_of_two(panels, p["batches"], "packets that share a notification", "CPU time of all a packet (µs)")
         handles, labels = panels[1].get_legend_handles_labels()
         panels[0].figure.legend(handles, labels, loc="outside lower center", ncols=2)
     save_figure(panels, folder / "batches.png")

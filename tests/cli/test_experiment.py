@@ -8,6 +8,8 @@ import time
 
 import pytest
 
+from tests.experiment.made import write_experiment
+
 pytest.importorskip("typer", reason="needs virtsim[cli]")
 
 TOML = 'title = "Naps"\nclaim = "They end."\n'
@@ -31,12 +33,7 @@ def nap(number):
 
 @pytest.fixture
 def folder(tmp_path):
-    folder = tmp_path / "experiments" / "08-naps"
-    folder.mkdir(parents=True)
-    (folder / "experiment.toml").write_text(TOML)
-    (folder / "run.py").write_text(RUN)
-    (folder / "expected.json").write_text('{"sum": {"value": 15}}')
-    return folder
+    return write_experiment(tmp_path / "experiments" / "08-naps", TOML, RUN, {"sum": {"value": 15}})
 
 
 def start(folder, workers):

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from tests.experiment.made import write_experiment
 from virtsim.core.errors import SpecError
 from virtsim.experiment import cases as cases_module
 from virtsim.experiment import progress
@@ -40,12 +41,8 @@ def power(base, number, seed):
 
 @pytest.fixture
 def folder(tmp_path):
-    folder = tmp_path / "experiments" / "07-powers"
-    folder.mkdir(parents=True)
-    (folder / "experiment.toml").write_text(TOML)
-    (folder / "run.py").write_text(RUN)
+    folder = write_experiment(tmp_path / "experiments" / "07-powers", TOML, RUN, {})
     (folder / "factor.txt").write_text("0.1")
-    (folder / "expected.json").write_text("{}")
     return folder
 
 

@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 
+from tests.experiment.made import write_experiment
 from virtsim.core.errors import SpecError
 from virtsim.experiment.folder import Expectation, find_experiment, list_experiments, run_experiment
 
@@ -24,11 +25,7 @@ EXPECTED = {
 
 @pytest.fixture
 def root(tmp_path, monkeypatch):
-    folder = tmp_path / "experiments" / "01-shares"
-    folder.mkdir(parents=True)
-    (folder / "experiment.toml").write_text(TOML)
-    (folder / "run.py").write_text(RUN)
-    (folder / "expected.json").write_text(json.dumps(EXPECTED))
+    folder = write_experiment(tmp_path / "experiments" / "01-shares", TOML, RUN, EXPECTED)
     shutil.copytree(folder, folder.with_name("02-more"))
     monkeypatch.chdir(tmp_path)
     return folder

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -35,7 +34,7 @@ class Script:
     @classmethod
     def open(cls, path: Path) -> Script:
         """The file as it is now."""
-        return cls(path.resolve(), _digest(path.read_bytes()))
+        return cls(path.resolve(), files_digest([path]))
 
     def load(self) -> ModuleType:
         """The script as a module of its own; executed once in a process.
@@ -147,13 +146,9 @@ def _inputs_digest(inputs: Sequence[Path | str]) -> str:
         raise SpecError("cases", f"the input {problem.filename} cannot be read: {problem.strerror}") from None
 
 
-def _digest(source: bytes) -> str:
-    return hashlib.blake2b(source, digest_size=16).hexdigest()
-
-
 @lru_cache(maxsize=4)
 def _execute(script: Script) -> ModuleType:
-    if _digest(script.path.read_bytes()) != script.digest:
+    if files_digest([script.path]) != script.digest:
         raise SpecError(str(script.path), "has changed while its cases ran; start the experiment again")
     name = "virtsim_experiment_" + script.path.parent.name.replace("-", "_")
     spec = importlib.util.spec_from_file_location(name, script.path)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from typing import Any
 
 from virtsim.core.errors import SpecError, VirtsimError
 from virtsim.core.spec import decode_json, encode_json
-from virtsim.experiment.code import code_digest
+from virtsim.experiment.code import code_digest, text_digest
 from virtsim.results.run import Run
 from virtsim.results.store import load_runs, save_runs
 from virtsim.scenario.scenario import Scenario
@@ -89,7 +88,7 @@ def job_key(scenario: Scenario, seed: int, replication: int, timeline: bool, sim
     parts = [scenario.digest, str(seed), str(replication), str(timeline), code_digest(), _described(simulate)]
     if simulate is None or getattr(simulate, "func", simulate) is default_simulate():
         parts.append(_cards(scenario))
-    return hashlib.blake2b("\n".join(parts).encode(), digest_size=16).hexdigest()
+    return text_digest(parts)
 
 
 def _described(simulate: Simulate | None) -> str:
@@ -115,6 +114,6 @@ def _cards(scenario: Scenario) -> str:
     with warnings.catch_warnings():
         # That this machine is not calibrated, the simulation itself will say.
         warnings.simplefilter("ignore", UserWarning)
-        cards = [encode_json(load_host(scenario.host))]
-    cards += [encode_json(stack_for(guest).card) for guest in scenario.guests]
-    return hashlib.blake2b(b"\n".join(cards), digest_size=16).hexdigest()
+        host = load_host(scenario.host)
+    stacks = [stack_for(guest).card for guest in scenario.guests]
+    return text_digest(encode_json(card).decode() for card in (host, *stacks))
