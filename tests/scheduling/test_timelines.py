@@ -71,6 +71,21 @@ def test_a_quota_of_3_in_10_ms_runs_4_and_owes_1(switches):
     assert bandwidth.throttled_periods >= 98
 
 
+def test_a_refill_finds_an_idle_cpu_as_late_as_any_timer_does(switches):
+    """The group is throttled up to the refill, not up to its task's first instruction; that runs up to a tick."""
+    heart = Heart(1, costs=SchedulingCosts(timer_idle_ns=(30_000,)), tick_phase_ns=3 * MS)
+    seen = switches(heart)
+    bandwidth = Bandwidth(3 * MS, 10 * MS, 0, heart.kernel.bandwidth_slice_ns, 0)
+    group = heart.add_group("g", heart.root, group_load(100), heart.root.cpus, bandwidth)
+    add(heart, "hog", hog(), group=group)
+    heart.advance(30 * MS)
+    began = [time for time, _, name in seen if name]
+    ended = [time for time, _, name in seen if not name]
+    assert began == [0, 10 * MS + 30_000, 20 * MS + 30_000]
+    assert ended == [3 * MS, 15 * MS, 23 * MS]
+    assert bandwidth.throttled_time_ns == (7 + 5 + 7) * MS
+
+
 def test_a_sleeper_preempts_a_hog_at_once_or_at_the_tick(switches):
     """A wake-up finds the hog protected for its first 1.4 ms; whether that happens depends on the phase alone."""
     early, late = (_wakeup_latencies(phase) for phase in (0, 1 * MS))

@@ -7,15 +7,17 @@ import json
 import msgspec
 import pytest
 
+from virtsim import Group, Guest, Scenario, workloads
 from virtsim.core.errors import SpecError
 from virtsim.core.streams import Streams
 from virtsim.machine import simulate
 from virtsim.platform.host import reference_card
+from virtsim.scenario.quotas import fit_quotas
 from virtsim.validation.compare import compare, quantile
 from virtsim.validation.predict import drawn_card, predict
 from virtsim.validation.suites.container import container
 from virtsim.validation.suites.smoke import smoke
-from virtsim.validation.validate import ValidationReport, check_disjoint, validate
+from virtsim.validation.validate import ValidationReport, check_disjoint, compare_with_model, validate
 from virtsim.validation.verdict import Margin, Verdict, judge
 
 CARD = reference_card()
@@ -58,6 +60,20 @@ def test_runs_of_other_worlds_or_scenarios_are_refused():
         compare(first, as_real(second))
     with pytest.raises(SpecError, match="no run"):
         compare([], as_real(first))
+
+
+def test_a_real_run_is_judged_by_the_quotas_that_its_kernel_took():
+    """A quota that does not fit into the one around (cgroup v1 refuses it) is throttled in each of its own periods."""
+    groups = [Group(name="out", cpu_max="20ms/200ms")]
+    guests = [Guest(name="c", group="out", cpu_max="9ms/10ms", workload=workloads.spin())]
+    scenario = Scenario(groups=groups, guests=guests, duration="1s", host=reference_card().name)
+    limited = as_real(simulate(fit_quotas(scenario)))
+    cut = msgspec.structs.replace(
+        limited, scenario=scenario, manifest=limited.manifest | {"cgroups": {"clamped_quotas": ["c"]}}
+    )
+    assert {row.verdict for row in compare_with_model([cut], replications=2).rows} == {Verdict.PASSED.value}
+    whole = msgspec.structs.replace(limited, scenario=scenario)
+    assert Verdict.FAILED.value in {row.verdict for row in compare_with_model([whole], replications=2).rows}
 
 
 def test_quantiles_interpolate():

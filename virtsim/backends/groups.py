@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
 
 from virtsim.backends.cgroups import PREFIX, Cgroups, Write
-from virtsim.core.spec import CpuMax, Duration
-from virtsim.core.units import NS_PER_MS, NS_PER_US
 from virtsim.scenario.guest import Guest, Limits
+from virtsim.scenario.quotas import cut_quotas, fit_quotas
 from virtsim.scenario.scenario import Scenario
 
-#: The kernel takes no quota below this (``min_cfs_quota_period``), ns.
-LEAST_QUOTA_NS = NS_PER_MS
 #: Real-time microseconds in a second that the run's groups share, where the kernel rations them.
 REAL_TIME_US = 950_000
 
@@ -39,7 +35,7 @@ class RunGroups:
     leaves : tuple of str
         Native guests that got a leaf.
     clamped : list of str
-        Groups whose quota was cut down to that of a group around.
+        Groups and guests whose quota is cut down to that of a group around (v1).
     """
 
     def __init__(self, cgroups: Cgroups, name: str, scenario: Scenario) -> None:
@@ -48,7 +44,7 @@ class RunGroups:
         self.cgroups = cgroups
         self.top = name
         self.scenario = scenario
-        self.clamped: list[str] = []
+        self.clamped = cut_quotas(scenario) if cgroups.quotas_must_fit else []
         self.of_group: dict[str, str] = {}
         for group in scenario.groups:
             self.of_group[group.name] = f"{self._around(group.parent)}/group-{group.name}"
@@ -115,31 +111,10 @@ class RunGroups:
     @cached_property
     def limited(self) -> list[tuple[str, Limits]]:
         """Groups and container guests with a bandwidth, outermost first."""
-        named: list[tuple[str, Limits]] = [(self.of_group[group.name], group) for group in self.scenario.groups]
-        named += [(self.of_guest[guest.name], guest) for guest in self.scenario.guests if guest.stack != "native"]
-        return [(path, self._fitted(path, limits)) for path, limits in named if limits.cpu_max is not None]
-
-    def _fitted(self, path: str, limits: Limits) -> Limits:
-        """The quota cut down to the part that a group around has, where the kernel refuses more (v1).
-
-        It makes no difference to what the group may use; v2 does the same by itself. Where so little of a short
-        period would be left that no kernel takes it, the group gets the quota and the period of the one around.
-        """
-        around = [
-            group.cpu_max
-            for group in self.scenario.groups
-            if group.cpu_max and path.startswith(f"{self.of_group[group.name]}/")
-        ]
-        mine = limits.cpu_max
-        if mine is None or not self.cgroups.quotas_must_fit or not around:
-            return limits
-        tightest = min(around, key=_part)
-        quota_ns = int(_part(tightest) * mine.period_ns) // NS_PER_US * NS_PER_US
-        if quota_ns >= mine.quota_ns:
-            return limits
-        self.clamped.append(path.removeprefix(f"{self.top}/"))
-        cut = CpuMax(quota_ns, mine.period_ns) if quota_ns >= LEAST_QUOTA_NS else tightest
-        return Limits(cpu_max=cut, cpu_burst=Duration(min(limits.cpu_burst, cut.quota_ns)))
+        scenario = fit_quotas(self.scenario) if self.cgroups.quotas_must_fit else self.scenario
+        named: list[tuple[str, Limits]] = [(self.of_group[group.name], group) for group in scenario.groups]
+        named += [(self.of_guest[guest.name], guest) for guest in scenario.guests if guest.stack != "native"]
+        return [(path, limits) for path, limits in named if limits.cpu_max is not None]
 
     def bandwidth(self) -> list[Write]:
         """Writes for the release."""
@@ -148,8 +123,3 @@ class RunGroups:
     def lift(self) -> list[Write]:
         """Writes for the end."""
         return [write for path, _ in self.limited for write in self.cgroups.lift(path)]
-
-
-def _part(cpu_max: CpuMax) -> Fraction:
-    """Share of one CPU."""
-    return Fraction(cpu_max.quota_ns, cpu_max.period_ns)

@@ -540,7 +540,9 @@ class Dispatcher(Classes):
             bandwidth.idle = False
             self._unthrottle(queue)
             # The kernel asks no more than whether the running task's slice is over, as whenever it looks at the clock.
-            if queue.cpu.current is None or queue.cpu.resched:
+            if queue.cpu.current is None:
+                self._reschedule_soon(queue.cpu, self._drawn(self._timer_idle_ns))
+            elif queue.cpu.resched:
                 self._reschedule_soon(queue.cpu, 0)
             else:
                 self._arm_tick(queue.cpu)

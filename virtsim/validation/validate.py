@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from virtsim.backends import capability, observe
 from virtsim.calibration.plan import PREFIX
 from virtsim.core.errors import BackendUnavailable, ModelError, SpecError
@@ -17,6 +19,7 @@ from virtsim.machine import simulate
 from virtsim.platform.host import HostCard, load_host
 from virtsim.results.run import Run
 from virtsim.results.store import save_runs
+from virtsim.scenario.quotas import fit_quotas
 from virtsim.scenario.scenario import Scenario
 from virtsim.validation.compare import Comparison, Row, compare, quantile
 from virtsim.validation.predict import predict
@@ -229,6 +232,7 @@ def compare_with_model(
     """
     if not real:
         raise SpecError("real", "there is no run to compare")
+    real = [_as_limited(run) for run in real]
     scenario = real[0].scenario
     card = host if host is not None else load_host(scenario.host)
     timeline = all(run.slices for run in real)
@@ -236,6 +240,12 @@ def compare_with_model(
     interval = predict(scenario, n=replications, seed=real[0].seed, host=card)
     repeatability = card.repeatability.interval if card.repeatability is not None else (0.0, 0.0)
     return compare(model, real, interval=interval, repeatability=repeatability)
+
+
+def _as_limited(run: Run) -> Run:
+    """A real run under the quotas that its kernel took (see :func:`~virtsim.scenario.quotas.fit_quotas`)."""
+    cut = run.manifest.get("cgroups", {}).get("clamped_quotas")
+    return msgspec.structs.replace(run, scenario=fit_quotas(run.scenario)) if cut else run
 
 
 def _same_circumstances(run: Run, card: HostCard, timeline: bool) -> Run:
