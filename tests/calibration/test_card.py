@@ -9,6 +9,7 @@ import pytest
 
 from virtsim.backends import kernel
 from virtsim.calibration import card
+from virtsim.calibration.fit import Fit
 from virtsim.platform.host import reference_card
 
 
@@ -38,3 +39,9 @@ def test_what_is_not_as_released_is_on_the_card(monkeypatch, found, features):
 def test_a_kernel_that_packs_vcpus_is_known_by_its_command_line(monkeypatch, line, packs):
     monkeypatch.setattr(kernel, "_read", lambda path: line if path == "/proc/cmdline" else "")
     assert kernel._packs_vcpus() is packs
+
+
+def test_the_card_says_how_fast_the_machine_was():
+    rounds_ns = [0.70, 0.71, 0.72, 0.73, 0.90]
+    told = card.with_fit(reference_card(), Fit({}, {}, {}), rounds_ns=rounds_ns).reference_round
+    assert (told.value, told.low, told.high, told.unit) == (0.72, 0.70, 0.90, "ns")

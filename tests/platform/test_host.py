@@ -4,8 +4,9 @@ import pytest
 
 from virtsim.core.data import card_names, models_folder
 from virtsim.core.errors import SpecError
+from virtsim.core.parameter import Parameter
 from virtsim.core.spec import dump_toml, from_builtins, load_toml, read_toml
-from virtsim.platform.host import HostCard, load_host, this_card
+from virtsim.platform.host import HostCard, load_host, reference_card, this_card
 from virtsim.platform.primitives import PRIMITIVES
 from virtsim.platform.stack import load_stack
 
@@ -112,3 +113,17 @@ def test_a_topology_that_cannot_be_is_refused_and_named(changed, where, config):
     with pytest.raises(SpecError) as caught:
         from_builtins(written, HostCard)
     assert caught.value.path.startswith(f"topology.{where}")
+
+
+def test_a_machine_that_is_slower_than_at_its_calibration_does_everything_at_that_speed():
+    card = reference_card()
+    assert card.at_speed(0.8) is card, "a card that does not say how fast it was stays as it is"
+    told = card.replace(reference_round=Parameter(value=0.8, unit="ns", source="a test", date="2026"))
+    assert told.at_speed(0.8).prices == told.prices
+    slow = told.at_speed(1.0)
+    for name, price in told.prices.items():
+        if price.value is not None:
+            assert slow.prices[name].value == pytest.approx(1.25 * price.value)
+            assert slow.prices[name].status == price.status
+        if price.low is not None:
+            assert slow.prices[name].high == pytest.approx(1.25 * price.high)

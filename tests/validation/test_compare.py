@@ -9,6 +9,7 @@ import pytest
 
 from virtsim import Group, Guest, Scenario, workloads
 from virtsim.core.errors import SpecError
+from virtsim.core.parameter import Parameter
 from virtsim.core.streams import Streams
 from virtsim.machine import simulate
 from virtsim.platform.host import reference_card
@@ -74,6 +75,19 @@ def test_a_real_run_is_judged_by_the_quotas_that_its_kernel_took():
     assert {row.verdict for row in compare_with_model([cut], replications=2).rows} == {Verdict.PASSED.value}
     whole = msgspec.structs.replace(limited, scenario=scenario)
     assert Verdict.FAILED.value in {row.verdict for row in compare_with_model([whole], replications=2).rows}
+
+
+def test_a_real_run_is_judged_at_the_speed_its_machine_had():
+    guests = [Guest(name="g", workload=workloads.spin(work="50ms"))]
+    scenario = Scenario(guests=guests, duration="1s", host=CARD.name)
+    told = CARD.replace(reference_round=Parameter(value=0.8, unit="ns", source="a test", date="2026"))
+    real = as_real(simulate(scenario, host=told.at_speed(1.2)))
+    slow, unknown = (
+        msgspec.structs.replace(real, manifest=real.manifest | told_by)
+        for told_by in ({"runner": {"round_ns": [1.19, 1.21]}}, {})
+    )
+    assert {row.verdict for row in compare_with_model([slow], host=told, replications=2).rows} == {"PASSED"}
+    assert "FAILED" in {row.verdict for row in compare_with_model([unknown], host=told, replications=2).rows}
 
 
 def test_quantiles_interpolate():

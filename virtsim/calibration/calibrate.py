@@ -106,7 +106,8 @@ def calibrate(
     crossing = next((micro for micro in plan if micro.name.endswith("two-cpus")), None)
     answers = idle_answer_ns(priced, crossing, samples[crossing.name].wall_ns) if crossing is not None else []
     deviations = [value for collected in samples.values() for value in collected.deviations()]
-    card = with_fit(priced, fitted, latency, answers, _foreign_shares(plan, samples), deviations)
+    rounds_ns = [value for collected in samples.values() for value in collected.round_ns]
+    card = with_fit(priced, fitted, latency, answers, _foreign_shares(plan, samples), deviations, rounds_ns)
     found = Calibration(card, fitted, samples, warnings=_warnings(fitted, samples))
     if save:
         found.path = Path(out) if out is not None else this_card()

@@ -44,6 +44,7 @@ def with_fit(
     idle_answers_ns: Sequence[float] = (),
     foreign_shares: Sequence[float] = (),
     deviations: Sequence[float] = (),
+    rounds_ns: Sequence[float] = (),
 ) -> HostCard:
     """The card with fitted prices and delays; each states how it was found."""
     today = datetime.date.today().isoformat()
@@ -75,6 +76,9 @@ def with_fit(
     half_width = Z_90 * fit.discrepancy
     source = "fit: residuals of the mixtures that no price of their own meets"
     card = card.with_prices(prices, timing=timing, discrepancy=_around_zero(-half_width, half_width, source, today))
+    if rounds_ns:
+        source = "measured: the runner's reference loop, around each run of a micro-workload"
+        card = card.replace(reference_round=_range(list(rounds_ns), "ns", source, today))
     if not deviations:
         return card
     ordered = sorted(deviations)

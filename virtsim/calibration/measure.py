@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from statistics import median
+from statistics import fmean, median
 
 from virtsim.backends import observe
 from virtsim.calibration.plan import Micro
@@ -30,6 +30,8 @@ class Samples:
         the task that ended last.
     lost : list of float
         Share of its CPU that each run lost to others; 0 where tasks wait for each other and it cannot be told.
+    round_ns : list of float, ns
+        CPU time of a round of the reference loop around each run: how fast the machine was.
     disturbed : int
         Runs left out because they lost too much.
     """
@@ -37,7 +39,13 @@ class Samples:
     cpu_ns: list[float] = field(default_factory=list)
     wall_ns: list[float] = field(default_factory=list)
     lost: list[float] = field(default_factory=list)
+    round_ns: list[float] = field(default_factory=list)
     disturbed: int = 0
+
+    @property
+    def columns(self) -> tuple[list[float], ...]:
+        """All lists, which have a value for each run."""
+        return self.cpu_ns, self.wall_ns, self.lost, self.round_ns
 
     @property
     def median_ns(self) -> float:
@@ -97,13 +105,15 @@ def _keep(samples: Samples, micro: Micro, run: Run) -> None:
     samples.cpu_ns.append(cpu_ns)
     samples.wall_ns.append(wall_ns)
     samples.lost.append(max(0.0, 1 - cpu_ns / wall_ns) if micro.never_waits else 0.0)
+    samples.round_ns.append(fmean(run.manifest["runner"]["round_ns"]))
 
 
 def _drop_warm_up(samples: Samples) -> None:
     """Drop the first run if it stands out; the others stay, whatever they are."""
     rest = samples.cpu_ns[1:]
     if rest and samples.cpu_ns[0] > WARM_UP_RATIO * median(rest):
-        del samples.cpu_ns[0], samples.wall_ns[0], samples.lost[0]
+        for values in samples.columns:
+            del values[0]
 
 
 def _drop_disturbed(samples: Samples) -> None:
@@ -111,5 +121,5 @@ def _drop_disturbed(samples: Samples) -> None:
     limit = max(DISTURBED_SHARE, sorted(samples.lost)[min(LEAST_RUNS, len(samples.lost)) - 1])
     kept = [i for i, lost in enumerate(samples.lost) if lost <= limit]
     samples.disturbed += len(samples.lost) - len(kept)
-    for values in (samples.cpu_ns, samples.wall_ns, samples.lost):
+    for values in samples.columns:
         values[:] = [values[i] for i in kept]

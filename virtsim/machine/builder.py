@@ -7,6 +7,7 @@ from pathlib import Path
 
 from virtsim.core.streams import SplitMix64, Streams
 from virtsim.machine.chosen_policy import ChosenPolicy
+from virtsim.machine.circumstances import Circumstances
 from virtsim.machine.classes import Classes
 from virtsim.machine.compiler import GuestCompiler
 from virtsim.machine.devices import DRIVER_DOMAIN, GuestDevices, MachineDevices
@@ -49,8 +50,8 @@ class MachineBuilder:
         Where files of arrivals are looked up.
     phases : int
         Number of the draw of the host's own phases and latencies.
-    tick_passed_ns : int, optional, ns
-        Time since the last tick at the start; drawn if absent.
+    circumstances : Circumstances, optional
+        The phases that are known; the others are drawn.
     chosen : ChosenPolicy, optional
         Who schedules the host's tasks; what card and scenario say if absent.
 
@@ -74,7 +75,7 @@ class MachineBuilder:
         streams: Streams,
         folder: Path | None = None,
         phases: int = 0,
-        tick_passed_ns: int | None = None,
+        circumstances: Circumstances | None = None,
         chosen: ChosenPolicy | None = None,
     ) -> None:
         self.scenario = scenario
@@ -83,7 +84,10 @@ class MachineBuilder:
         self.folder = folder
         self.kernel = _kernel(card)
         self._random = SplitMix64(streams.seed64(f"machine.{phases}", "phases"))
-        passed_ns = int(self.kernel.tick_ns * tick_share(streams, phases))
+        self.circumstances = circumstances or Circumstances()
+        passed_ns = self.circumstances.tick_passed_ns
+        if passed_ns is None:
+            passed_ns = int(self.kernel.tick_ns * tick_share(streams, phases))
         self.tower: Tower | None = None
         self.storeys: dict[str, list[Storey]] = {}
         self.vcpu_scheduling: VcpuScheduling | None = None
@@ -92,7 +96,7 @@ class MachineBuilder:
             card.topology.cpus,
             self.kernel,
             _scheduling_costs(card),
-            tick_phase_ns=self.kernel.tick_ns - (passed_ns if tick_passed_ns is None else tick_passed_ns),
+            tick_phase_ns=self.kernel.tick_ns - passed_ns,
             seed=streams.seed64(f"machine.{phases}", "timer latency"),
             layout=_layout(card),
         )
@@ -163,8 +167,11 @@ class MachineBuilder:
     def _phase_ns(self, period_ns: int) -> int:
         return int(self._random.uniform() * period_ns)
 
-    def _first_period_ns(self, period_ns: int) -> int:
+    def _first_period_ns(self, name: str, period_ns: int) -> int:
         """A period of the first limited group begins with the run, as the real back end arranges it."""
+        known_ns = self.circumstances.periods_ns.get(name)
+        if known_ns is not None:
+            return known_ns
         if any(group.bandwidth is not None for group in self.groups.values()):
             return self._phase_ns(period_ns)
         return 0
@@ -174,7 +181,7 @@ class MachineBuilder:
         bandwidth = None
         if limits.cpu_max is not None:
             quota_ns, period_ns = limits.cpu_max.quota_ns, limits.cpu_max.period_ns
-            phase_ns = self._first_period_ns(period_ns)
+            phase_ns = self._first_period_ns(name, period_ns)
             bandwidth = Bandwidth(quota_ns, period_ns, limits.cpu_burst, self.kernel.bandwidth_slice_ns, phase_ns)
         group = self.heart.add_group(name, parent, group_load(limits.cpu_weight), cpus, bandwidth)
         self.groups[name] = group

@@ -9,6 +9,7 @@ from virtsim.core.errors import ModelError, SpecError
 from virtsim.core.streams import Streams
 from virtsim.machine.builder import MachineBuilder
 from virtsim.machine.chosen_policy import Choice, ChosenPolicy
+from virtsim.machine.circumstances import Circumstances
 from virtsim.machine.recorder import Recorder
 from virtsim.platform.host import HostCard, load_host
 from virtsim.platform.stack import stack_for
@@ -22,7 +23,7 @@ def simulate(
     seed: int = 0,
     replication: int = 0,
     phases: int = 0,
-    tick_passed_ns: int | None = None,
+    circumstances: Circumstances | None = None,
     timeline: bool = False,
     policy: Choice | None = None,
     host: HostCard | None = None,
@@ -41,9 +42,8 @@ def simulate(
     phases : int
         Number of the draw of what the host does by itself (phases of ticks and bandwidth periods,
         latencies of timers): the programs draw the same with another one, as repeated real runs do.
-    tick_passed_ns : int, optional, ns
-        Time since the last tick when the run begins, where it is known (a real run's manifest has it);
-        drawn with the other phases if absent.
+    circumstances : Circumstances, optional
+        Those of the phases that are known, as of a real run (``Circumstances.of``); they are not drawn.
     timeline : bool
         Keep every slice and wake-up (memory grows with them).
     policy : str, class or Policy, optional
@@ -77,7 +77,7 @@ def simulate(
     card = chosen.card(host if host is not None else load_host(scenario.host))
     _check(scenario, card)
     streams = Streams(seed, replication)
-    builder = MachineBuilder(scenario, card, streams, folder, phases, tick_passed_ns, chosen)
+    builder = MachineBuilder(scenario, card, streams, folder, phases, circumstances, chosen)
     recorder = Recorder(scenario, builder, timeline)
     builder.advance(int(scenario.duration))  # a plain int: a Duration would be recorded as text
     manifest = _manifest(card, replication, phases)

@@ -7,8 +7,9 @@ import platform
 import warnings
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
+import msgspec
 from msgspec import Meta
 
 from virtsim.core.data import card_names, find_card, models_folder, user_folder
@@ -301,6 +302,8 @@ class HostCard(Spec, frozen=True, kw_only=True):
     repeatability : Parameter, optional
         Relative difference of a single run from the median of its repetitions: value 0, and its 90 %
         interval (unit ``1``).
+    reference_round : Parameter, optional, ns
+        CPU time of a round of the runner's reference loop while the prices were measured; see :meth:`at_speed`.
     """
 
     name: Name
@@ -314,6 +317,7 @@ class HostCard(Spec, frozen=True, kw_only=True):
     devices: Devices = Devices()
     discrepancy: Parameter | None = None
     repeatability: Parameter | None = None
+    reference_round: Parameter | None = None
 
     def _check(self) -> None:
         if self.cpufreq is not None:
@@ -351,28 +355,34 @@ class HostCard(Spec, frozen=True, kw_only=True):
 
     def scaled(self, factor: float) -> HostCard:
         """A copy with every price multiplied by ``factor``; 0 makes an ideal host."""
-        prices = {name: _scaled(parameter, factor) for name, parameter in self.prices.items()}
+        prices = {
+            name: _times(parameter, factor, source=f"{factor:g} times: {parameter.source}", status="assumed")
+            for name, parameter in self.prices.items()
+        }
         return self.replace(prices=prices)
+
+    def at_speed(self, round_ns: float) -> HostCard:
+        """A copy with the prices that hold while a round of the runner's reference loop takes ``round_ns``.
+
+        A machine whose clock changes, or whose caches others fill, does all work at another speed; how fast it was is
+        told by the manifest of every real run. A card that does not say how fast it was itself stays as it is.
+        """
+        if self.reference_round is None:
+            return self
+        factor = round_ns / self.reference_round.known(f"host {self.name!r}: reference_round")
+        return self.replace(prices={name: _times(parameter, factor) for name, parameter in self.prices.items()})
 
     def _repr_html_(self) -> str:
         rows = "".join(f"<tr><td>{name}</td><td>{p._repr_html_()}</td></tr>" for name, p in sorted(self.prices.items()))
         return f"<b>{self.name}</b>: {self.description}<table>{rows}</table>"
 
 
-def _scaled(parameter: Parameter, factor: float) -> Parameter:
+def _times(parameter: Parameter, factor: float, **changes: Any) -> Parameter:
+    """The parameter and its interval, multiplied."""
     if parameter.value is None:
         return parameter
-    low = None if parameter.low is None else parameter.low * factor
-    high = None if parameter.high is None else parameter.high * factor
-    return Parameter(
-        value=parameter.value * factor,
-        unit=parameter.unit,
-        low=low,
-        high=high,
-        source=f"{factor:g} times: {parameter.source}",
-        date=parameter.date,
-        status="assumed",
-    )
+    scaled = {end: None if at is None else at * factor for end in ("low", "high") for at in [getattr(parameter, end)]}
+    return msgspec.structs.replace(parameter, value=parameter.value * factor, **scaled, **changes)
 
 
 def this_card() -> Path:

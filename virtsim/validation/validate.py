@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import fmean, median
 from typing import Any
 
 import msgspec
@@ -16,6 +17,7 @@ from virtsim.core.errors import BackendUnavailable, ModelError, SpecError
 from virtsim.core.registry import Registry
 from virtsim.core.spec import encode_json
 from virtsim.machine import simulate
+from virtsim.machine.circumstances import Circumstances
 from virtsim.platform.host import HostCard, load_host
 from virtsim.results.run import Run
 from virtsim.results.store import save_runs
@@ -236,8 +238,8 @@ def compare_with_model(
     scenario = real[0].scenario
     card = host if host is not None else load_host(scenario.host)
     timeline = all(run.slices for run in real)
-    model = [_same_circumstances(run, card, timeline) for run in real]
-    interval = predict(scenario, n=replications, seed=real[0].seed, host=card)
+    model = [_same_circumstances(run, _at_its_speed(card, [run]), timeline) for run in real]
+    interval = predict(scenario, n=replications, seed=real[0].seed, host=_at_its_speed(card, real))
     repeatability = card.repeatability.interval if card.repeatability is not None else (0.0, 0.0)
     return compare(model, real, interval=interval, repeatability=repeatability)
 
@@ -249,12 +251,17 @@ def _as_limited(run: Run) -> Run:
 
 
 def _same_circumstances(run: Run, card: HostCard, timeline: bool) -> Run:
-    """The model's run with a real one's seed and phases, begun as long after a tick as that was."""
-    tick = run.manifest.get("tick") or {}
-    passed_ns = tick.get("passed_ns") if tick.get("period_ns") == card.kernel.tick_ns else None
+    """The model's run with a real one's seed, begun at the phases of ticks and bandwidth periods that it had."""
+    known = Circumstances.of(run, card.kernel.tick_ns)
     return simulate(
-        run.scenario, seed=run.seed, phases=phases_of(run), tick_passed_ns=passed_ns, host=card, timeline=timeline
+        run.scenario, seed=run.seed, phases=phases_of(run), circumstances=known, host=card, timeline=timeline
     )
+
+
+def _at_its_speed(card: HostCard, runs: Sequence[Run]) -> HostCard:
+    """The card at the speed that the machine had around real runs (the median of them), where they tell."""
+    rounds_ns = [fmean(told) for run in runs if (told := run.manifest.get("runner", {}).get("round_ns"))]
+    return card.at_speed(median(rounds_ns)) if rounds_ns else card
 
 
 def phases_of(run: Run) -> int:
