@@ -16,7 +16,7 @@ from virtsim.plots import plot_comparison, plot_costs, plot_latency, plot_sweep,
 from virtsim.plots.costs import role_of
 from virtsim.plots.style import new_panels, plain_numbers
 from virtsim.results.histogram import Histogram
-from virtsim.results.run import GuestRecord, LatencyRecord, Run, Slice, TaskRecord, Throttle, Wakeup
+from virtsim.results.run import GuestRecord, GuestTimeline, LatencyRecord, Run, Slice, TaskRecord, Throttle, Wakeup
 from virtsim.results.runset import Entry, RunSet
 from virtsim.scenario.guest import Guest
 from virtsim.scenario.scenario import Scenario
@@ -83,6 +83,27 @@ def test_the_same_task_has_the_same_colour_in_both_worlds():
     left, right = ([tuple(c.get_facecolor()[0]) for c in ax.collections] for ax in axes)
     assert left == right
     assert len(set(left)) == 3
+
+
+def test_virtual_cpus_have_rows_of_their_own_pale_while_they_had_no_cpu():
+    """A guest's task keeps its virtual CPU for 8 ms, which has CPU 0 in two turns of 2 ms."""
+    run = make_run()
+    run.slices = [Slice(0, t * MS, (t + 2) * MS, "a", "vcpu0", "R") for t in (0, 4)]
+    run.wakeups, run.throttles = [], []
+    run.guest_timelines = [
+        GuestTimeline(
+            guest="a",
+            vcpus=["vcpu0"],
+            slices=[Slice(0, 0, 8 * MS, "a", "job", "S")],
+            wakeups=[Wakeup(0, 0, "a", "job")],
+        )
+    ]
+    ax = plot_timeline(run)[0]
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["CPU 0", "a/vcpu0"]
+    rows = {row: sorted(bar[:2] for bar in bars(ax) if bar[2] == pytest.approx(row - 0.36)) for row in (0, 1)}
+    assert rows == {0: [(0.0, 2.0), (4.0, 6.0)], 1: [(0.0, 8.0), (2.0, 4.0), (6.0, 8.0)]}
+    legend = [text.get_text() for text in ax.figure.legends[0].get_texts()]
+    assert legend == ["a/job", "a/vcpu0", "stolen (pale)", "wake-up"]
 
 
 def test_a_window_cuts_and_chooses_its_unit():

@@ -45,6 +45,8 @@ def test_times_add_up_to_lives_and_groups_to_their_tasks(scenario, seed):
         assert task.wait_time_ns + task.throttled_time_ns == task.run_delay_ns
         mine = [piece for piece in run.slices if (piece.guest, piece.task) == (task.guest, task.task)]
         assert task.run_time_ns == sum(piece.end_ns - piece.start_ns for piece in mine)
+        held = [t.end_ns - t.start_ns for t in run.task_throttles if (t.guest, t.task) == (task.guest, task.task)]
+        assert task.throttled_time_ns == sum(held)
         guest = next(one for one in scenario.guests if one.name == task.guest)
         if not scenario.has_quota(guest):
             assert task.throttled_time_ns == 0

@@ -74,6 +74,7 @@ def happenings(case: Case) -> list[object]:
     heart.on_switch = lambda time, cpu, old, new: seen.append((time, cpu, old and old.name, new and new.name))
     heart.on_wakeup = lambda time, cpu, task: seen.append((time, cpu, task.name))
     heart.on_throttle = lambda since, until, cpu, group: seen.append((since, until, cpu, group.name))
+    heart.on_task_throttle = lambda since, until, task: seen.append((since, until, task.name))
     limited = Bandwidth(case.weight * MS // 50 + MS, 25 * MS, MS, 5 * MS, 2 * MS)
     heart.add_group("limited", heart.groups[-1], group_load(case.weight), heart.root.cpus, limited)
     for number, (kind, run_ns, group) in enumerate(case.pairs):

@@ -31,6 +31,7 @@ def watch(heart: Heart) -> list[object]:
     heart.on_switch = lambda time, cpu, old, new: seen.append((time, cpu, old and old.name, new and new.name))
     heart.on_wakeup = lambda time, cpu, task: seen.append((time, cpu, task.name))
     heart.on_throttle = lambda since, until, cpu, group: seen.append((since, until, cpu, group.name))
+    heart.on_task_throttle = lambda since, until, task: seen.append((since, until, task.name))
     return seen
 
 

@@ -7,80 +7,43 @@ from typing import Any
 from virtsim.machine.builder import MachineBuilder
 from virtsim.machine.compiler import IO, OPERATION_NAMES, RESPONSE, WAKEUP
 from virtsim.machine.records import device_records, frequency_records
+from virtsim.machine.watch import Watch, names_of
 from virtsim.results.histogram import Histogram
 from virtsim.results.run import (
     GuestRecord,
+    GuestTimeline,
     LatencyRecord,
     RequestRecord,
     Run,
-    Slice,
     TaskRecord,
-    Throttle,
     VcpuRecord,
-    Wakeup,
 )
 from virtsim.results.sums import latency_records, sum_times
 from virtsim.scenario.scenario import Scenario
 from virtsim.scheduling.group import Group
 from virtsim.scheduling.program import Code
 from virtsim.scheduling.request import MAX_REQUESTS
-from virtsim.scheduling.task import BLOCKED, ENDED, Task
+from virtsim.scheduling.task import ENDED, Task
 from virtsim.scheduling.vcpu_states import BUSY, IDLE, OVERHEAD, STEAL
 
 _LATENCY_KINDS = {WAKEUP: "wakeup_latency", RESPONSE: "response_time", IO: "io_latency"}
-#: How a task has left its CPU, by its state; one that could go on is ``R``.
-_LEFT = {BLOCKED: "S", ENDED: "X"}
 
 
 class Recorder:
-    """Watches a machine, if a timeline is wanted, and takes its records at the end."""
+    """Watches a machine's kernels, if a timeline is wanted, and takes its records at the end."""
 
     def __init__(self, scenario: Scenario, builder: MachineBuilder, timeline: bool) -> None:
         self.scenario = scenario
         self.builder = builder
-        self._slices: list[Slice] = []
-        self._wakeups: list[Wakeup] = []
-        self._throttles: list[Throttle] = []
-        self._running: dict[int, tuple[int, Task]] = {}
-        if timeline:
-            builder.heart.on_switch = self._switch
-            builder.heart.on_wakeup = self._wakeup
-            builder.heart.on_throttle = self._throttle
-        self._timeline = timeline
-
-    def _switch(self, time_ns: int, cpu: int, previous: Task | None, chosen: Task | None) -> None:
-        if previous is not None:
-            self._close(cpu, time_ns, _LEFT.get(previous.state, "R"))
-        if chosen is not None:
-            self._running[cpu] = (time_ns, chosen)
-
-    def _close(self, cpu: int, time_ns: int, state: str = "") -> None:
-        since_ns, task = self._running.pop(cpu, (time_ns, None))
-        if task is not None and time_ns > since_ns:
-            guest, _, process = task.name.partition("/")
-            self._slices.append(Slice(cpu, since_ns, time_ns, guest, process, state))
-
-    def _wakeup(self, time_ns: int, cpu: int, task: Task) -> None:
-        guest, _, process = task.name.partition("/")
-        self._wakeups.append(Wakeup(time_ns, cpu, guest, process))
-
-    def _throttle(self, from_ns: int, to_ns: int, cpu: int, group: Group) -> None:
-        self._throttles.append(Throttle(cpu, from_ns, to_ns, group.name))
-
-    def _close_throttles(self, now_ns: int) -> None:
-        """What is still throttled at the end of the run."""
-        for group in self.builder.groups.values():
-            for queue in group.bandwidth.throttled if group.bandwidth is not None else ():
-                if queue.throttled_at_ns >= 0:
-                    self._throttle(queue.throttled_at_ns, now_ns, queue.cpu.number, group)
+        #: Of the host's kernel, then of those on virtual CPUs, each behind those it stands on.
+        self._watches = [Watch(heart) for heart in builder.hearts] if timeline else []
 
     def run(self, seed: int, manifest: dict[str, Any]) -> Run:
         """The records of the finished run."""
         heart = self.builder.heart
-        for cpu in sorted(self._running):
-            self._close(cpu, heart.now_ns)
-        if self._timeline:
-            self._close_throttles(heart.now_ns)
+        for watch in self._watches:
+            watch.close()
+        host = self._watches[0] if self._watches else None
         latencies, requests = self._latencies()
         tasks = [self._task(guest, process, task) for guest, process, task in self.builder.tasks]
         return Run(
@@ -90,14 +53,29 @@ class Recorder:
             duration_ns=heart.now_ns,
             tasks=tasks,
             guests=sum_times(self.scenario, tasks, self._guests()),
-            latencies=latencies + latency_records(self._slices, self._wakeups),
+            latencies=latencies
+            + [record for watch in self._watches for record in latency_records(watch.slices, watch.wakeups)],
             requests=requests,
-            slices=sorted(self._slices, key=lambda piece: (piece.start_ns, piece.cpu)),
-            wakeups=self._wakeups,
-            throttles=sorted(self._throttles, key=lambda piece: (piece.start_ns, piece.cpu)),
+            slices=host.slices if host is not None else [],
+            wakeups=host.wakeups if host is not None else [],
+            throttles=host.throttles if host is not None else [],
+            task_throttles=host.task_throttles if host is not None else [],
+            guest_timelines=self._guest_timelines(),
             devices=device_records(self.builder.devices, heart.now_ns) + frequency_records(heart),
             manifest=manifest,
         )
+
+    def _guest_timelines(self) -> list[GuestTimeline]:
+        kernels = [(guest, storey) for guest, storeys in self.builder.storeys.items() for storey in storeys]
+        return [
+            GuestTimeline(
+                guest=guest,
+                vcpus=[names_of(vcpu)[1] for vcpu in storey.vcpus],
+                slices=watch.slices,
+                wakeups=watch.wakeups,
+            )
+            for (guest, storey), watch in zip(kernels, self._watches[1:], strict=bool(self._watches))
+        ]
 
     def _task(self, guest: str, process: str, task: Task) -> TaskRecord:
         ended = task.state == ENDED
@@ -176,7 +154,7 @@ class Recorder:
                 kind = _LATENCY_KINDS[number]
                 latencies.append(LatencyRecord(guest=guest, task=process, kind=kind, histogram=histogram))
         requests = [
-            RequestRecord(*_names(task), arrival, start, end)
+            RequestRecord(*names_of(task), arrival, start, end)
             for heart in self.builder.hearts
             for queue in heart.queues
             for task, arrival, start, end in queue.served
@@ -185,16 +163,11 @@ class Recorder:
         for heart in self.builder.hearts:
             for queue in heart.queues:
                 for task, tally in queue.tallies.items():
-                    histograms.setdefault(_names(task), Histogram()).merge(tally.histogram())
+                    histograms.setdefault(names_of(task), Histogram()).merge(tally.histogram())
         for (guest, process), histogram in sorted(histograms.items()):
             record = LatencyRecord(guest=guest, task=process, kind="request_latency", histogram=histogram)
             latencies.append(record)
         return latencies, requests[:MAX_REQUESTS]
-
-
-def _names(task: Task) -> tuple[str, str]:
-    guest, _, process = task.name.partition("/")
-    return guest, process
 
 
 def _operations(task: Task) -> dict[str, int]:

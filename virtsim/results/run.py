@@ -150,7 +150,17 @@ class Throttle(msgspec.Struct, array_like=True, frozen=True):
     guest: str
 
 
-Timed = TypeVar("Timed", RequestRecord, Slice, Wakeup, Throttle)
+class TaskThrottle(msgspec.Struct, array_like=True, frozen=True):
+    """A task on ``cpu`` that could have run was held back by a quota of its guest or of a group around."""
+
+    cpu: int
+    start_ns: int
+    end_ns: int
+    guest: str
+    task: str
+
+
+Timed = TypeVar("Timed", RequestRecord, Slice, Wakeup, Throttle, TaskThrottle)
 
 
 def _plain(records: list[Timed]) -> list[Timed]:
@@ -163,6 +173,37 @@ def _plain(records: list[Timed]) -> list[Timed]:
         else msgspec.structs.replace(record, **{name: int(getattr(record, name)) for name in names})
         for record in records
     ]
+
+
+class GuestTimeline(msgspec.Struct, kw_only=True):
+    """What a kernel on virtual CPUs ran there, as its own scheduler saw it: CPU *n* is its virtual CPU *n*.
+
+    A task that has its virtual CPU keeps it while that waits for a CPU itself: its slice goes on, and
+    :func:`~virtsim.results.spans.pieces_of` tells which parts of it really ran.
+
+    Attributes
+    ----------
+    guest : str
+        Whose kernel it is.
+    vcpus : list of str
+        Names of its CPUs, as which they are tasks of the kernel below: ``vcpu0``; those of a kernel on another guest
+        kernel are ``level1.vcpu0``.
+    slices, wakeups : list
+        As a run's own.
+    """
+
+    guest: str
+    vcpus: list[str]
+    slices: list[Slice] = []
+    wakeups: list[Wakeup] = []
+
+    def __post_init__(self) -> None:
+        self.slices = _plain(self.slices)
+        self.wakeups = _plain(self.wakeups)
+
+    def events(self) -> list[SchedulerEvent]:
+        """As :meth:`Run.events`, of this kernel."""
+        return events_of(self.slices, self.wakeups)
 
 
 class Run(msgspec.Struct, kw_only=True):
@@ -178,9 +219,11 @@ class Run(msgspec.Struct, kw_only=True):
         Root seed of the programs' random draws.
     duration_ns : int, ns
         How long it lasted: the scenario's duration, or less if all tasks ended before.
-    tasks, guests, latencies, requests, slices, wakeups, throttles : list
-        The records; ``slices``, ``wakeups`` and ``throttles`` are empty unless a timeline was asked for, and
-        ``throttles`` also where a world cannot tell when a group was throttled.
+    tasks, guests, latencies, requests, slices, wakeups, throttles, task_throttles : list
+        The records; the last four are empty unless a timeline was asked for, and the last two also where a world cannot
+        tell when a group, or a task, was throttled.
+    guest_timelines : list of GuestTimeline
+        What kernels on virtual CPUs ran, each behind those it stands on; empty without such, or without a timeline.
     devices : list of DeviceRecord
         What rings, devices and frequency domains counted; empty where no task uses one and no governor is on.
     manifest : dict
@@ -198,6 +241,8 @@ class Run(msgspec.Struct, kw_only=True):
     slices: list[Slice] = []
     wakeups: list[Wakeup] = []
     throttles: list[Throttle] = []
+    task_throttles: list[TaskThrottle] = []
+    guest_timelines: list[GuestTimeline] = []
     devices: list[DeviceRecord] = []
     manifest: dict[str, Any] = {}
 
@@ -206,6 +251,7 @@ class Run(msgspec.Struct, kw_only=True):
         self.slices = _plain(self.slices)
         self.wakeups = _plain(self.wakeups)
         self.throttles = _plain(self.throttles)
+        self.task_throttles = _plain(self.task_throttles)
         self.requests = _plain(self.requests)
 
     @property
@@ -213,8 +259,9 @@ class Run(msgspec.Struct, kw_only=True):
         """Hash of everything but the manifest: equal runs have equal digests, in any process."""
         bare = {name: getattr(self, name) for name in self.__struct_fields__} | {"manifest": {}}
         # What came later is left out of runs without: they keep the digests under which they were published.
-        if not self.devices:
-            del bare["devices"]
+        for name in ("devices", "task_throttles", "guest_timelines"):
+            if not bare[name]:
+                del bare[name]
         if not any(piece.state for piece in self.slices):
             bare["slices"] = [
                 (piece.cpu, piece.start_ns, piece.end_ns, piece.guest, piece.task) for piece in self.slices
@@ -272,24 +319,8 @@ class Run(msgspec.Struct, kw_only=True):
         for device in self.devices:
             for name, value in device.values.items():
                 yield Metric(device.entity, name, METRICS[name].unit, value)
-        yield from self._turns()
-
-    def _turns(self) -> Iterator[Metric]:
-        """Mean length of the tasks' turns; a turn is made of slices that touch, but for what kernel threads take."""
-        turns: dict[str, list[int]] = {}
-        last: dict[int, tuple[str, int]] = {}  # by CPU: whose turn it was, and until when
-        for piece in self.slices:
-            entity = f"{piece.guest}/{piece.task}"
-            lengths = turns.setdefault(entity, [])
-            length_ns = piece.end_ns - piece.start_ns
-            whose, until_ns = last.get(piece.cpu, ("", 0))
-            if whose == entity and piece.start_ns - until_ns <= INTERLUDE_NS:
-                lengths[-1] += length_ns
-            else:
-                lengths.append(length_ns)
-            last[piece.cpu] = (entity, piece.end_ns)
-        for entity, lengths in turns.items():
-            yield Metric(entity, "mean_turn", "ns", sum(lengths) / len(lengths))
+        for slices in (self.slices, *(timeline.slices for timeline in self.guest_timelines)):
+            yield from _turns_of(slices)
 
     def value(self, entity: str, metric: str) -> float:
         """One metric of one guest or ``guest/task``; ``KeyError`` if the run has none."""
@@ -330,6 +361,24 @@ class Run(msgspec.Struct, kw_only=True):
         mark = " (disturbed)" if self.disturbed else ""
         head = f"<b>{self.scenario.name}</b>, {self.world}{mark}, {show_duration(self.duration_ns)}"
         return f"{head}<table><tr><th>entity</th><th>metric</th><th>value</th></tr>{cells}</table>"
+
+
+def _turns_of(slices: list[Slice]) -> Iterator[Metric]:
+    """Mean length of the tasks' turns; a turn is made of slices that touch, but for what kernel threads take."""
+    turns: dict[str, list[int]] = {}
+    last: dict[int, tuple[str, int]] = {}  # by CPU: whose turn it was, and until when
+    for piece in slices:
+        entity = f"{piece.guest}/{piece.task}"
+        lengths = turns.setdefault(entity, [])
+        length_ns = piece.end_ns - piece.start_ns
+        whose, until_ns = last.get(piece.cpu, ("", 0))
+        if whose == entity and piece.start_ns - until_ns <= INTERLUDE_NS:
+            lengths[-1] += length_ns
+        else:
+            lengths.append(length_ns)
+        last[piece.cpu] = (entity, piece.end_ns)
+    for entity, lengths in turns.items():
+        yield Metric(entity, "mean_turn", "ns", sum(lengths) / len(lengths))
 
 
 def _row(entity: str, name: str, record: TaskRecord | GuestRecord) -> Iterator[Metric]:

@@ -16,11 +16,12 @@ from typing import Any
 import msgspec
 
 from virtsim.core.files import write_whole
-from virtsim.results.run import Run
-from virtsim.results.waits import waits_of
+from virtsim.results.run import GuestTimeline, Run, Slice, Wakeup
+from virtsim.results.spans import Span, inside, outside, pieces_of
+from virtsim.results.waits import TaskKey, waits_of
 
-#: Thread numbers of a process: CPUs from 1, tasks from here.
-_FIRST_TASK = 10_001
+#: Thread numbers of a process: CPUs from 1, virtual CPUs and tasks from here.
+_FIRST_VCPU, _FIRST_TASK = 10_001, 20_001
 
 Event = dict[str, Any]
 
@@ -29,8 +30,9 @@ def save_trace(path: Path | str, runs: Iterable[Run]) -> None:
     """Write the timelines of ``runs`` into one trace; gzipped where the name ends in ``.gz``.
 
     Each run is a process named after its world and scenario. It has a track for each CPU with the tasks that
-    ran there, a track for each task with its running and runnable times, wake-ups and requests, and a counter
-    of throttled CPUs for each group that was throttled. Runs without a timeline show their requests only.
+    ran there, a track for each virtual CPU with the tasks of its guest and, inside them, what was stolen, a track for
+    each task with its running, stolen, runnable and throttled times, wake-ups and requests, and a counter of throttled
+    CPUs for each group that was throttled. Runs without a timeline show their requests only.
     """
     path = Path(path)
     events = [event for number, run in enumerate(runs, start=1) for event in trace_events(run, number)]
@@ -41,13 +43,24 @@ def save_trace(path: Path | str, runs: Iterable[Run]) -> None:
 def trace_events(run: Run, process: int) -> Iterator[Event]:
     """The events of one run, as process number ``process``."""
     tasks = {name: _FIRST_TASK + i for i, name in enumerate(_task_names(run))}
-    yield from _names(run, process, tasks)
+    vcpus = {name: _FIRST_VCPU + i for i, name in enumerate(_vcpu_names(run))}
+    yield from _names(run, process, {**vcpus, **tasks})
     for piece in run.slices:
-        span = {"ts": _us(piece.start_ns), "dur": _us(piece.end_ns - piece.start_ns), "ph": "X", "pid": process}
         name = f"{piece.guest}/{piece.task}"
-        yield {**span, "tid": piece.cpu + 1, "name": name, "cat": piece.guest}
-        yield {**span, "tid": tasks[name], "name": "running", "cat": "running", "args": {"cpu": piece.cpu}}
-    yield from _wakeups(run, process, tasks)
+        whole = (piece.start_ns, piece.end_ns)
+        yield _span(process, piece.cpu + 1, name, piece.guest, whole)
+        yield _span(process, tasks[name], "running", "running", whole) | {"args": {"cpu": piece.cpu}}
+    for timeline, pieces in zip(run.guest_timelines, pieces_of(run), strict=True):
+        for piece, had in pieces:
+            yield from _on_vcpu(process, vcpus[_vcpu_name(timeline, piece.cpu)], tasks, piece, had)
+    for slices, wakeups in ((run.slices, run.wakeups), *((t.slices, t.wakeups) for t in run.guest_timelines)):
+        yield from _wakeups(wakeups, process, tasks)
+        yield from _waits(run, waits_of(slices, wakeups), process, tasks)
+    for held in run.task_throttles:
+        track = tasks[f"{held.guest}/{held.task}"]
+        yield _span(process, track, "throttled", "throttled", (held.start_ns, held.end_ns)) | {
+            "args": {"cpu": held.cpu}
+        }
     yield from _requests(run, process, tasks)
     yield from _throttling(run, process)
 
@@ -59,34 +72,69 @@ def _us(time_ns: int) -> float:
 
 def _task_names(run: Run) -> list[str]:
     names = [f"{task.guest}/{task.task}" for task in run.tasks]
-    names += [f"{piece.guest}/{piece.task}" for piece in run.slices]
-    names += [f"{wakeup.guest}/{wakeup.task}" for wakeup in run.wakeups]
+    kernels: list[Run | GuestTimeline] = [run, *run.guest_timelines]
+    for one in kernels:
+        names += [f"{piece.guest}/{piece.task}" for piece in one.slices]
+        names += [f"{wakeup.guest}/{wakeup.task}" for wakeup in one.wakeups]
+    names += [f"{held.guest}/{held.task}" for held in run.task_throttles]
     names += [f"{request.guest}/{request.task}" for request in run.requests]
     return list(dict.fromkeys(names))
 
 
-def _names(run: Run, process: int, tasks: dict[str, int]) -> Iterator[Event]:
+def _vcpu_name(timeline: GuestTimeline, number: int) -> str:
+    return f"CPU {timeline.guest}/{timeline.vcpus[number]}"
+
+
+def _vcpu_names(run: Run) -> list[str]:
+    return [_vcpu_name(one, number) for one in run.guest_timelines for number in range(len(one.vcpus))]
+
+
+def _span(process: int, track: int, name: str, kind: str, span: Span) -> Event:
+    start_ns, end_ns = span
+    where = {"ts": _us(start_ns), "dur": _us(end_ns - start_ns), "ph": "X", "pid": process, "tid": track}
+    return {**where, "name": name, "cat": kind}
+
+
+def _on_vcpu(process: int, track: int, tasks: dict[str, int], piece: Slice, had: list[Span]) -> Iterator[Event]:
+    """A guest's task on a virtual CPU: the whole slice, in it the time without a CPU; and both on the task's track."""
+    name = f"{piece.guest}/{piece.task}"
+    yield _span(process, track, name, piece.guest, (piece.start_ns, piece.end_ns))
+    for span in had:
+        yield _span(process, tasks[name], "running", "running", span) | {"args": {"vcpu": piece.cpu}}
+    for span in outside((piece.start_ns, piece.end_ns), had):
+        yield _span(process, track, "stolen", "stolen", span)
+        yield _span(process, tasks[name], "stolen", "stolen", span) | {"args": {"vcpu": piece.cpu}}
+
+
+def _names(run: Run, process: int, named: dict[str, int]) -> Iterator[Event]:
     title = f"{run.world}: {run.scenario.name} (seed {run.seed})"
     yield {"ph": "M", "pid": process, "name": "process_name", "args": {"name": title}}
     yield {"ph": "M", "pid": process, "name": "process_sort_index", "args": {"sort_index": process}}
     cpus = sorted({piece.cpu for piece in run.slices} | {wakeup.cpu for wakeup in run.wakeups})
-    tracks = {cpu + 1: f"CPU {cpu}" for cpu in cpus} | {thread: name for name, thread in tasks.items()}
+    tracks = {cpu + 1: f"CPU {cpu}" for cpu in cpus} | {thread: name for name, thread in named.items()}
     for thread, name in tracks.items():
         where = {"ph": "M", "pid": process, "tid": thread}
         yield {**where, "name": "thread_name", "args": {"name": name}}
         yield {**where, "name": "thread_sort_index", "args": {"sort_index": thread}}
 
 
-def _wakeups(run: Run, process: int, tasks: dict[str, int]) -> Iterator[Event]:
-    """An instant for each wake-up, and a span for each time that a task waited: woken, or sent off its CPU."""
-    for wakeup in run.wakeups:
+def _wakeups(wakeups: Iterable[Wakeup], process: int, tasks: dict[str, int]) -> Iterator[Event]:
+    """An instant for each."""
+    for wakeup in wakeups:
         name = f"{wakeup.guest}/{wakeup.task}"
         where = {"ts": _us(wakeup.time_ns), "pid": process, "tid": tasks[name], "cat": "wakeup"}
         yield {**where, "ph": "i", "s": "t", "name": "wakeup", "args": {"cpu": wakeup.cpu}}
-    for (guest, task), since_ns, until_ns in waits_of(run.slices, run.wakeups):
-        if until_ns > since_ns:
-            where = {"ts": _us(since_ns), "pid": process, "tid": tasks[f"{guest}/{task}"], "cat": "runnable"}
-            yield {**where, "ph": "X", "name": "runnable", "dur": _us(until_ns - since_ns)}
+
+
+def _waits(run: Run, waits: Iterable[tuple[TaskKey, int, int]], process: int, tasks: dict[str, int]) -> Iterator[Event]:
+    """A span for each time that a task waited, woken or sent off its CPU, but for what a quota held it back."""
+    held: dict[TaskKey, list[Span]] = {}
+    for one in run.task_throttles:
+        held.setdefault((one.guest, one.task), []).append((one.start_ns, one.end_ns))
+    for (guest, task), since_ns, until_ns in waits:
+        whole = (since_ns, until_ns)
+        for span in outside(whole, inside(whole, held.get((guest, task), []))):
+            yield _span(process, tasks[f"{guest}/{task}"], "runnable", "runnable", span)
 
 
 def _requests(run: Run, process: int, tasks: dict[str, int]) -> Iterator[Event]:

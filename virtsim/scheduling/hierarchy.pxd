@@ -28,6 +28,7 @@ cdef class Hierarchy:
     cdef public list groups
     cdef public bint spread
     cdef public EventQueue events
+    cdef public object on_task_throttle
 
     cdef object _account(self, Cpu cpu)
     cdef int _catch_up(self, Cpu cpu) except -1
@@ -51,6 +52,7 @@ cdef class Hierarchy:
     cdef int _check_runtime(self, FairQueue queue) except -1
     @cython.locals(entity=Entity)
     cdef object _dequeue(self, Task task, bint asleep, bint delay=*)
+    cdef int _end_throttling(self, Task task) except -1
     cdef object _leave(self, FairQueue queue, Entity entity, bint asleep)
     cdef object _settle(self, Entity entity)
     cdef int _follow(self, FairQueue queue) except -1

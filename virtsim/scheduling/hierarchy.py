@@ -6,6 +6,8 @@ CPU, the entity of the group above, and so on.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from virtsim.scheduling.bandwidth import SLACK_DELAY_NS
 from virtsim.scheduling.cpu import Cpu
 from virtsim.scheduling.events import PERIOD, SLACK, EventQueue
@@ -59,6 +61,8 @@ class Hierarchy:
         self.governor: Governor = None  # type: ignore[assignment] # set by the heart, where there is one
         self._governed = False
         self.events = EventQueue()
+        #: Called with (from_ns, to_ns, task) when a quota has held a task back.
+        self.on_task_throttle: Callable[[int, int, Task], None] | None = None
 
     def _account(self, cpu: Cpu) -> None:
         """Bring the running task's accounts up to now, tick by tick while no tick had anything to decide."""
@@ -276,11 +280,17 @@ class Hierarchy:
                     asleep = True
             if queue.detached:
                 if task.throttled_at_ns >= 0:
-                    task.end_throttling(self.now_ns)
+                    self._end_throttling(task)
                 return
             entity = entity.parent
         if task.parent is not None:
             self._update_shares(task)
+
+    def _end_throttling(self, task: Task) -> None:
+        """A quota no longer holds a task back."""
+        if self.on_task_throttle is not None:
+            self.on_task_throttle(task.throttled_at_ns, self.now_ns, task)
+        task.end_throttling(self.now_ns)
 
     def _leave(self, queue: FairQueue, entity: Entity, asleep: bool) -> None:
         queue.leave(entity, asleep)

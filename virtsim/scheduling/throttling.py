@@ -156,7 +156,7 @@ class Throttling(Hierarchy):
             (staying if _stays_parked(task) else going).append(task)
         cpu.parked = staying
         for task in reversed(going):
-            task.end_throttling(self.now_ns)
+            self._end_throttling(task)
             self._enqueue(task)
 
     # -- groups as a whole ------------------------------------------------------------------------------------
@@ -227,7 +227,7 @@ class Throttling(Hierarchy):
         if begins and task.throttled_at_ns < 0 and task.state in (RUNNABLE, RUNNING):
             task.throttled_at_ns = self.now_ns
         elif not begins and task.throttled_at_ns >= 0:
-            task.end_throttling(self.now_ns)
+            self._end_throttling(task)
 
 
 def _is_cut_off(queue: FairQueue) -> bool:
