@@ -254,6 +254,13 @@ def test_the_literature_needs_no_kernel_and_is_named_either_way(call, tmp_path, 
         assert 0 <= row["median_error"]["low"] <= row["median_error"]["value"] <= row["largest_error"]
 
 
+def test_one_paper_of_the_literature(call, tmp_path):
+    result = call("validate", "literature", "--paper", "turtles-2010", "--paper", "sugerman-2001", "--json", "l.json")
+    assert result.code == 0
+    data = json.loads((tmp_path / "l.json").read_text())
+    assert {row["paper"] for row in data["rows"]} == {"turtles-2010", "sugerman-2001"}
+
+
 def test_recorded_runs_are_judged_without_a_kernel(call, tmp_path):
     """Runs of other scenarios than the suite's: every row says that none was recorded."""
     from virtsim.experiment.folder import find_experiment

@@ -50,6 +50,8 @@ CASES = {
     "a level out of range": (("sweep", "pair.toml", "--set", "guests.a.cpu_weight=0"), "guests[0].cpu_weight"),
     "a plot of nothing": (("sweep", "pair.toml", "--set", "duration=1s", "--plot", "x.png"), "--metric"),
     "two suites at once": (("validate", "literature", "--suite", "smoke"), "the suite was named 'literature' before"),
+    "a paper without the literature": (("validate", "smoke", "--paper", "xen-2003"), "--paper: papers are compared"),
+    "an unknown paper": (("validate", "literature", "--paper", "xen-2004"), "did you mean 'xen-2003'?"),
     "an unknown suite by itself": (("validate", "nosuch"), "no suite is called 'nosuch'"),
     "an unknown suite": (("validate", "--suite", "nosuch"), "no suite is called 'nosuch'"),
 }

@@ -6,7 +6,7 @@ import pytest
 
 from virtsim.core.data import models_folder
 from virtsim.core.errors import SpecError
-from virtsim.platform.expand import price
+from virtsim.platform.expand import price, price_interval
 from virtsim.platform.host import load_host
 from virtsim.platform.layers.base import exact
 from virtsim.platform.stack import load_stack
@@ -26,6 +26,13 @@ def test_what_layers_spend_adds_up_to_the_event(name, event):
         totals[row.primitive] = totals.get(row.primitive, 0.0) + row.times
     assert totals == pytest.approx(dict(explanation.expansion.totals))
     assert [row.level for row in rows] == sorted((row.level for row in rows), reverse=True)
+
+
+def test_the_cost_is_the_price_with_its_interval():
+    explanation = load_stack("kvm").explain("cpuid", HOST)
+    assert explanation.cost == price_interval(explanation.expansion, HOST)
+    with pytest.raises(SpecError, match=r"host: a cost needs a host's prices"):
+        load_stack("kvm").explain("cpuid").cost  # noqa: B018
 
 
 def test_the_layer_is_the_one_that_spends():

@@ -11,6 +11,7 @@ import typer
 
 from virtsim.cli.console import check_target, note, say, write_json
 from virtsim.cli.options import Json, Quick
+from virtsim.core.errors import SpecError
 
 if TYPE_CHECKING:
     from virtsim.validation import ValidationReport
@@ -36,6 +37,9 @@ def validate(
     recorded: Annotated[
         Path | None, typer.Option(metavar="FILE.jsonl.gz", help="Judge these real runs; needs no kernel.")
     ] = None,
+    paper: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="With literature: only this paper's card, or a file.")
+    ] = None,
     json: Json = None,
 ) -> None:
     """Judge the model by a suite of scenarios.
@@ -46,8 +50,10 @@ def validate(
         check_target(flag, target)
     suite = _one_suite(named, option)
     if suite == LITERATURE:
-        _literature(json)
+        _literature(paper, json)
         return
+    if paper:
+        raise SpecError("--paper", f"papers are compared with by the suite {LITERATURE!r}, not by {suite!r}")
     import virtsim.validation.suites  # noqa: F401 # registers the suites
     from virtsim.cli.scenarios import load_some_runs
     from virtsim.experiment.progress import track
@@ -78,8 +84,6 @@ def validate(
 
 def _one_suite(named: str | None, option: str | None) -> str:
     """The suite, which may be named either way."""
-    from virtsim.core.errors import SpecError
-
     if named is not None and option is not None and named != option:
         raise SpecError("--suite", f"is {option!r}, but the suite was named {named!r} before; name one")
     return named or option or "smoke"
@@ -102,12 +106,12 @@ def _flat(summary: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]
     return rows
 
 
-def _literature(json: str | None) -> None:
+def _literature(papers: list[str] | None, json: str | None) -> None:
     from virtsim.validation.literature import validate_literature
 
-    report = validate_literature()
+    report = validate_literature(papers)
     if json is not None:
-        rows = [{**_known(result._asdict()), "error": result.error} for result in report.results]
+        rows = [_known({**result._asdict(), "error": result.error}) for result in report.results]
         summary = [_known(part._asdict()) for part in report.summary()]
         write_json(json, {"rows": rows, "summary": summary})
     if json != "-":

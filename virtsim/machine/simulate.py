@@ -100,7 +100,7 @@ def _check(scenario: Scenario, card: HostCard) -> None:
     if card.kernel.scheduler not in ("eevdf", "cfs"):
         raise ModelError(
             f"host {card.name!r} schedules by {card.kernel.scheduler!r}, which is not modelled; known: eevdf, cfs. "
-            'A copy of the card with kernel.scheduler = "cfs" has the scheduler of 2.6.23 stand in'
+            'With policy = "cfs", or a copy of the card with kernel.scheduler = "cfs", that of 2.6.23 stands in'
         )
 
 

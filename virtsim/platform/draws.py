@@ -92,7 +92,9 @@ class PriceDraws:
         if primitive not in self._drawn:
             best = self.host.price(primitive)
             normal = self._streams.generator(primitive, "price").standard_normal(self.n)
-            spread = self.n * [best] if primitive in self._exact else _draw(self.host.prices[primitive], best, normal)
+            spread = (
+                self.n * [best] if primitive in self._exact else draw_price(self.host.prices[primitive], best, normal)
+            )
             self._drawn[primitive] = np.concatenate(([best], spread))
         return self._drawn[primitive]
 
@@ -115,7 +117,8 @@ def likely(samples: Samples) -> Likely:
     return Likely(float(samples[0]), float(low), float(high))
 
 
-def _draw(parameter: Parameter, best: float, normal: Samples) -> Samples:
+def draw_price(parameter: Parameter, best: float, normal: Samples) -> Samples:
+    """Values of a parameter of which ``best`` is the best estimate, one for each of some standard normal numbers."""
     low, high = parameter.interval
     if low > 0:
         below, above = np.log(best / low), np.log(high / best)

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from html import escape
 from typing import TYPE_CHECKING, NamedTuple
 
+from virtsim.core.errors import SpecError
 from virtsim.core.units import show_duration
-from virtsim.platform.expand import Expansion, price, price_interval
+from virtsim.platform.expand import Expansion, Price, price, price_interval
 
 if TYPE_CHECKING:
     from virtsim.platform.host import HostCard
@@ -81,6 +82,19 @@ class Explanation:
         self.expansion = expansion
         self.stack = stack
         self.host = host
+
+    @property
+    def cost(self) -> Price:
+        """All of it together, ns, with its 90 % interval.
+
+        Raises
+        ------
+        SpecError
+            If it was explained without a host, or that has no price for something.
+        """
+        if self.host is None:
+            raise SpecError("host", "a cost needs a host's prices: stack.explain(event, host)")
+        return price_interval(self.expansion, self.host)
 
     def lines(self) -> Iterator[Line]:
         """The tree, top down."""
@@ -158,6 +172,6 @@ def _title(explanation: Explanation) -> str:
     where = " · ".join(stack.layer_name(i) for i in range(len(stack.kinds)))
     if host is None:
         return f"{explanation.expansion.event} on {stack.name} ({where})"
-    cost = price_interval(explanation.expansion, host)
+    cost = explanation.cost
     interval = f"{show_duration(cost.ns)} [{show_duration(cost.low_ns)}, {show_duration(cost.high_ns)}]"
     return f"{explanation.expansion.event} on {stack.name} ({where}), host {host.name}: {interval}"

@@ -12,7 +12,7 @@ from msgspec import Meta
 from virtsim.core.data import card_names, find_card
 from virtsim.core.errors import SpecError
 from virtsim.core.parameter import Parameter
-from virtsim.core.spec import Spec, load_toml
+from virtsim.core.spec import Spec, from_builtins, load_toml, read_toml
 from virtsim.platform.layers import LAYER_KINDS, LayerKind, Settings
 from virtsim.platform.layers.base import exact
 from virtsim.scenario.guest import Guest
@@ -93,6 +93,18 @@ class StackCard(Spec, frozen=True, kw_only=True):
             description=f"{self.description} On: {base.description}",
             layers=lower + upper,
         )
+
+
+class PaperStack(Spec, frozen=True, kw_only=True):
+    """A stack as it was in a paper: a stack card, with parameters of some layers replaced."""
+
+    card: Text
+    parameters: dict[str, dict[str, Parameter]] = {}
+
+    def stack(self, name: str) -> Stack:
+        """The stack, called ``name``."""
+        changed = load_stack(self.card).with_parameters(self.parameters)
+        return Stack(changed.card.replace(name=name))
 
 
 def _kind(layer: Layer, where: str) -> LayerKind:
@@ -249,7 +261,8 @@ def load_stack(name: str) -> Stack:
     ----------
     name : str
         Name of a card in ``models/stacks`` or the user's folder, or the path of one, ending with ``.toml``;
-        ``"<one>-on-<other>"`` puts one stack on another: ``"container-on-kvm"``.
+        ``"<one>-on-<other>"`` puts one stack on another: ``"container-on-kvm"``; ``"<paper>.<stack>"`` is a stack with
+        the parameters that it has in a paper's card: ``"xen-2003.vmware"``.
 
     Raises
     ------
@@ -259,6 +272,9 @@ def load_stack(name: str) -> Stack:
     upper, on, lower = name.partition("-on-")
     if on and name not in card_names("stacks") and not Path(name).is_file():
         return _on(upper, lower)
+    paper, dot, of_paper = name.partition(".")
+    if dot and of_paper != "toml" and paper in card_names("literature") and name not in card_names("stacks"):
+        return _of_paper(find_card("literature", paper, "paper"), of_paper, name)
     path = find_card("stacks", name, "stack")
     return _load(name, path, path.stat().st_mtime_ns)
 
@@ -266,6 +282,16 @@ def load_stack(name: str) -> Stack:
 @cache
 def _on(upper: str, lower: str) -> Stack:
     return Stack(load_stack(upper).card.on(load_stack(lower).card))
+
+
+def _of_paper(path: Path, stack: str, name: str) -> Stack:
+    data = read_toml(path)
+    found = data.get("stacks", {})
+    if stack not in found and "like" in data:
+        return _of_paper(find_card("literature", str(data["like"]), "paper"), stack, name)
+    if stack not in found:
+        raise SpecError("", f"paper {path.stem!r} has no stack {stack[:60]!r}; known: {', '.join(found)}")
+    return from_builtins(found[stack], PaperStack, f"{path}: stacks.{stack}").stack(name)
 
 
 def stack_for(guest: Guest) -> Stack:

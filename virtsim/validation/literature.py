@@ -33,7 +33,7 @@ from virtsim.core.errors import SpecError
 from virtsim.platform.expand import expand, price
 from virtsim.platform.host import HostCard, load_host
 from virtsim.platform.paths import sharers
-from virtsim.platform.stack import Stack, StackCard, load_stack
+from virtsim.platform.stack import Stack
 from virtsim.validation.literature_cards import Mix, Paper, Row, load_mix, load_paper
 from virtsim.validation.literature_report import LiteratureReport, Result
 
@@ -49,16 +49,10 @@ Predicted = dict[str, Numbers]
 
 def paper_stack(paper: Paper, name: str) -> Stack:
     """A stack as it was in the paper."""
-    given = paper.stacks[name]
-    card = load_stack(given.card).card
-    layers = list(card.layers)
-    for label, parameters in given.parameters.items():
-        found = [i for i, layer in enumerate(layers) if label in (layer.name, layer.kind)]
-        if not found:
-            raise SpecError(f"{paper.name}: stacks.{name}.parameters.{label}", f"stack {card.name!r} has no such layer")
-        for i in found:
-            layers[i] = layers[i].replace(parameters={**layers[i].parameters, **parameters})
-    return Stack(StackCard(name=card.name, description=card.description, layers=layers))
+    try:
+        return paper.stacks[name].stack(f"{paper.name}.{name}")
+    except SpecError as problem:
+        raise SpecError(f"{paper.name}: stacks.{name}", str(problem)) from None
 
 
 class Costs(NamedTuple):
@@ -111,7 +105,7 @@ def row_costs(row: Row, paper: Paper) -> dict[str, Costs]:
             _sum(fixed[s].values()),
             _helpers(fixed[s], paper_stack(paper, s)) if row.critical else [],
         )
-        for s in row.published
+        for s in row.stacks
     }
 
 
@@ -126,8 +120,8 @@ def _helpers(parties: Mapping[str, Mapping[str, float]], stack: Stack) -> list[M
 
 def _by_stack(mix: str, row: Row, paper: Paper) -> dict[str, dict[str, dict[str, float]]]:
     if not mix:
-        return {stack: {"": {}} for stack in row.published}
-    return {stack: mix_parties(load_mix(mix), paper_stack(paper, stack)) for stack in row.published}
+        return {stack: {"": {}} for stack in row.stacks}
+    return {stack: mix_parties(load_mix(mix), paper_stack(paper, stack)) for stack in row.stacks}
 
 
 def _sum(many: Iterable[Mapping[str, float]]) -> dict[str, float]:
@@ -191,8 +185,6 @@ def row_values(row: Row, paper: Paper, host: HostCard, cost: Callable[[Mapping[s
 def predict_row(row: Row, paper: Paper, host: HostCard) -> Iterator[Result]:
     """Results of a row on all its stacks."""
     for stack, value in row_values(row, paper, host, lambda counts: price(counts, host)).items():
-        published = row.published[stack]
-        use = "base" if stack == paper.base else "calibration" if stack in row.calibration else "prediction"
         yield Result(
             paper=paper.name,
             benchmark=row.benchmark,
@@ -200,12 +192,18 @@ def predict_row(row: Row, paper: Paper, host: HostCard) -> Iterator[Result]:
             level=row.level,
             stack=stack,
             unit=row.unit,
-            use=use,
-            published=published,
+            use=_use(row, stack, paper),
+            published=row.published.get(stack, math.nan),
             predicted=float(value),
             spread=row.spread,
             why=row.why,
         )
+
+
+def _use(row: Row, stack: str, paper: Paper) -> str:
+    if stack not in row.published:
+        return "unpublished"
+    return "base" if stack == paper.base else "calibration" if stack in row.calibration else "prediction"
 
 
 def validate_paper(paper: Paper, host: HostCard | None = None) -> LiteratureReport:
@@ -220,7 +218,7 @@ def validate_literature(papers: list[str] | None = None) -> LiteratureReport:
     Parameters
     ----------
     papers : list of str, optional
-        Names of cards in ``models/literature``.
+        Names of cards in ``models/literature`` or the user's folder, or paths that end with ``.toml``.
     """
     from virtsim.validation.literature_intervals import paper_intervals, widened  # They need the above.
     from virtsim.validation.literature_reach import paper_reach

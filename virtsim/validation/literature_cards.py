@@ -3,28 +3,22 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 
 from virtsim.core.data import find_card
 from virtsim.core.errors import SpecError
 from virtsim.core.parameter import Parameter
-from virtsim.core.spec import Spec, load_toml
+from virtsim.core.spec import Spec, from_builtins, read_toml
 from virtsim.platform.mixes import Mix, load_mix
+from virtsim.platform.stack import PaperStack
 from virtsim.workload.operations import Name
 
 __all__ = ["Mix", "Paper", "PaperStack", "Row", "load_mix", "load_paper"]
 
 Text = Annotated[str, Meta(min_length=1, max_length=2000)]
 Positive = Annotated[float, Meta(gt=0)]
-
-
-class PaperStack(Spec, frozen=True, kw_only=True):
-    """A stack as it was in the paper: a stack card, with parameters of some layers replaced."""
-
-    card: Text
-    parameters: dict[str, dict[str, Parameter]] = {}
 
 
 class Row(Spec, frozen=True, kw_only=True):
@@ -48,6 +42,8 @@ class Row(Spec, frozen=True, kw_only=True):
         How often the fixed mix happens in one unit; for ``per_second``, in a second of the base time.
     published : dict of str to float
         By the paper's name of the stack; the base stack's is the starting point.
+    predict : list of str
+        Stacks without a published value that are predicted, too.
     calibration : list of str
         Stacks whose value is used to fit prices (without ``scaled``) or the scale (with it).
     line : bool
@@ -70,6 +66,7 @@ class Row(Spec, frozen=True, kw_only=True):
     level: Literal["micro", "macro"]
     unit: Text
     published: dict[Name, Positive]
+    predict: list[Name] = []
     calibration: list[Name] = []
     fixed: str = ""
     scaled: str = ""
@@ -89,6 +86,14 @@ class Row(Spec, frozen=True, kw_only=True):
         for name in self.calibration:
             if name not in self.published:
                 raise SpecError("calibration", f"no value is published for {name!r}")
+        for name in self.predict:
+            if name in self.published:
+                raise SpecError("predict", f"{name!r} has a published value and is predicted anyway")
+
+    @property
+    def stacks(self) -> list[str]:
+        """All stacks of the row, those without a published value last."""
+        return [*self.published, *self.predict]
 
 
 class Paper(Spec, frozen=True, kw_only=True):
@@ -99,7 +104,7 @@ class Paper(Spec, frozen=True, kw_only=True):
     name, title : str
         Of the card, and of the paper with its venue and year.
     host : str
-        Host card, with prices fitted from the calibration rows of level ``micro``.
+        Host card, or its path, with prices fitted from the calibration rows of level ``micro``.
     base : str
         The stack that the others are compared with.
     stacks : dict of str to PaperStack
@@ -112,25 +117,31 @@ class Paper(Spec, frozen=True, kw_only=True):
         Other prices begin at this many times those of ``models/priors/bare-machine.toml``.
     rows : list of Row
         All of them, whether they are met or not.
+    like : str
+        A paper's card whose host, prices, base and stacks this one has, too: more rows of that paper. They are all
+        predictions, but for the scale of rows with a ``scaled`` mix; stacks may be added.
     """
 
     name: Name
     title: Text
-    host: Name
+    host: Text
     base: Name
     stacks: dict[Name, PaperStack]
     given: dict[str, Parameter] = {}
     assumed: dict[str, Parameter] = {}
     prior: Positive = 1.0
     rows: Annotated[list[Row], Meta(min_length=1)]
+    like: str = ""
 
     def _check(self) -> None:
         if self.base not in self.stacks:
             raise SpecError("base", f"no stack is called {self.base!r}; known: {', '.join(self.stacks)}")
         for i, row in enumerate(self.rows):
-            for name in row.published:
+            for name in row.stacks:
                 if name not in self.stacks:
-                    raise SpecError(f"rows[{i}].published.{name}", "no such stack in this paper")
+                    where = "published." + name if name in row.published else "predict"
+                    known = ", ".join(self.stacks)
+                    raise SpecError(f"rows[{i}].{where}", f"no such stack in this paper: {name!r}; known: {known}")
             if self.base not in row.published:
                 raise SpecError(f"rows[{i}].published", f"the base stack {self.base!r} has no value")
             self._check_use(i, row)
@@ -148,9 +159,40 @@ class Paper(Spec, frozen=True, kw_only=True):
             raise SpecError(f"rows[{i}].calibration", "a scale is fitted to exactly one stack besides the base")
         if row.level == "macro" and row.calibration and not row.scaled:
             raise SpecError(f"rows[{i}].calibration", "prices are not fitted to macro rows; only a scale may be")
+        if self.like and row.calibration and not row.scaled:
+            raise SpecError(f"rows[{i}].calibration", f"the prices are those of {self.like!r}; only a scale is fitted")
+
+
+#: What a card that is like another takes over; its prices were fitted with these.
+_SHARED = ("host", "given", "assumed", "prior")
 
 
 @cache
 def load_paper(name: str) -> Paper:
-    """The card of a paper; the error of an unknown name lists the known ones."""
-    return load_toml(find_card("literature", name, "paper"), Paper)
+    """The card of a paper, by its name or as a path that ends with ``.toml``.
+
+    Raises
+    ------
+    SpecError
+        If there is none, which lists the known names, or it is not acceptable.
+    """
+    path = find_card("literature", name, "paper")
+    data = read_toml(path)
+    return from_builtins(_with_model(data, str(path)) if "like" in data else data, Paper, str(path))
+
+
+def _with_model(data: dict[str, Any], where: str) -> dict[str, Any]:
+    """A card with what it takes over from the one that it is like."""
+    try:
+        model = load_paper(str(data["like"]))
+    except SpecError as problem:
+        raise SpecError(f"{where}: like", str(problem)) from None
+    if model.like:
+        raise SpecError(f"{where}: like", f"{model.name!r} is itself like {model.like!r}; name that one")
+    for field in _SHARED:
+        if field in data:
+            raise SpecError(f"{where}: {field}", f"is that of {model.name!r}; leave it out, or leave out 'like'")
+    shared = model.to_builtins()
+    stacks = data.get("stacks", {})
+    taken = {field: shared[field] for field in (*_SHARED, "base") if field in shared}
+    return {**taken, **data, "stacks": {**shared["stacks"], **stacks} if isinstance(stacks, dict) else stacks}

@@ -1,9 +1,9 @@
 """How far the predictions of published rows may be off for what the prices leave open.
 
 Prices that calibration rows determine are drawn together from the fit's posterior, since what one row fixes
-is often a sum of several; prices that a paper states are drawn from their intervals; those that nothing
-determines, from a log-normal whose 90 % interval is a third to three times the assumed value. Each draw
-predicts all rows, with its own scales, and the 5th and 95th percentiles make the interval.
+is often a sum of several; all others from their intervals on the host card (a third to three times the value where
+nothing determines it). Each draw predicts all rows, with its own scales, and the 5th and 95th percentiles make the
+interval.
 
 That leaves out what prices do not know: whether a benchmark's mix and the paths are right. How far
 predictions of the *other* papers err (1.4826 times the median of ``|ln(predicted / published)|``, by level) is
@@ -26,17 +26,17 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from virtsim.core.streams import Streams
+from virtsim.platform.draws import draw_price
 from virtsim.platform.host import HostCard, load_host
 from virtsim.platform.primitives import PRIMITIVES
 from virtsim.validation.literature import row_values
-from virtsim.validation.literature_cards import Paper
+from virtsim.validation.literature_cards import Paper, load_paper
 from virtsim.validation.literature_fit import price_posterior
 from virtsim.validation.literature_report import Result
 
 #: Sets of prices drawn for each paper.
 DRAWS = 400
 _Z90 = 1.6449
-_OPEN_FACTOR = 3.0
 _TO_SD = 1.4826
 
 
@@ -69,20 +69,15 @@ def paper_intervals(paper: Paper, draws: int = DRAWS) -> dict[tuple[str, str, st
 def drawn_prices(paper: Paper, host: HostCard, draws: int) -> dict[str, np.ndarray]:
     """Prices of a paper's machine, ns, ``draws`` of each."""
     random = Streams(0).generator(paper.name, "prices")
-    posterior = price_posterior(paper, host)
+    posterior = price_posterior(load_paper(paper.like) if paper.like else paper, host)
     together = random.multivariate_normal(posterior.factor, posterior.covariance, size=draws, method="cholesky")
-    single = {name: random.standard_normal(draws) for name in PRIMITIVES}
     prices = {}
-    for j, name in enumerate(posterior.names):
-        if posterior.used[j]:
-            prices[name] = posterior.prior[j] * np.maximum(0.0, together[:, j])
-        else:
-            prices[name] = host.price(name) * np.exp(single[name] * math.log(_OPEN_FACTOR) / _Z90)
-    for name, given in paper.given.items():
-        low, high = given.interval
-        middle = host.price(name)
-        width = np.where(single[name] > 0, high - middle, middle - low)
-        prices[name] = np.maximum(0.0, middle + single[name] / _Z90 * width)
+    for name in PRIMITIVES:
+        normal = random.standard_normal(draws)
+        if name in host.prices:
+            prices[name] = draw_price(host.prices[name], host.price(name), normal)
+    for j in np.flatnonzero(posterior.used):
+        prices[posterior.names[j]] = posterior.prior[j] * np.maximum(0.0, together[:, j])
     return prices
 
 
@@ -95,7 +90,7 @@ def discrepancy(results: Sequence[Result], level: str) -> float:
 def widened(result: Result, interval: tuple[float, float], others: Sequence[Result]) -> Result:
     """A result with its interval from the prices, a prediction's widened by how far other papers' err."""
     low, high = interval
-    if result.use == "prediction":
+    if result.use in ("prediction", "unpublished"):
         more = _Z90 * discrepancy(others, result.level)
         low = result.predicted * math.exp(-math.hypot(math.log(result.predicted / min(low, result.predicted)), more))
         high = result.predicted * math.exp(math.hypot(math.log(max(high, result.predicted) / result.predicted), more))

@@ -22,9 +22,9 @@ class Result(NamedTuple):
     paper, benchmark, where, level, stack, unit : str
         Which.
     use : str
-        ``base``, ``calibration`` or ``prediction``.
+        ``base``, ``calibration``, ``prediction``, or ``unpublished`` for a prediction that nothing is compared with.
     published, predicted : float
-        In the paper's unit.
+        In the paper's unit; NaN where none is published.
     spread : float or None
         Published run-to-run spread, relative.
     why : str
@@ -141,7 +141,7 @@ class LiteratureReport:
         """
         right = total = 0
         for row in self.rows(level, paper):
-            for a, b in combinations(row, 2):
+            for a, b in combinations(_known(row), 2):
                 far = max(a.published, b.published) > (1 + gap) * min(a.published, b.published)
                 if far and "prediction" in (a.use, b.use):
                     total += 1
@@ -160,7 +160,7 @@ class LiteratureReport:
         """
         pairs = [
             ([r.published for r in row], [r.predicted for r in row])
-            for row in self.rows(level, paper)
+            for row in map(_known, self.rows(level, paper))
             if len(row) >= 3 and any(r.use == "prediction" for r in row)
         ]
         by_rank, by_pairs = ([f(a, b) for a, b in pairs] for f in (spearman, kendall))
@@ -205,9 +205,11 @@ class LiteratureReport:
             note = _note(r) if abs(r.error) > 0.1 else ""
             spread = "" if r.spread is None else f" (spread {r.spread:.1%})"
             interval = "" if math.isnan(r.low) else f"{r.low:.4g} … {r.high:.4g}"
-            values = f"{r.published:>11.5g} {r.predicted:>11.5g} {interval:>21} {r.error:>+8.1%}"
+            published, error = _shown(r)
+            values = f"{published:>11} {r.predicted:>11.5g} {interval:>21} {error:>8}"
             lines.append(f"{name:<44} {r.stack:<14}{values}  {r.use}{spread}{note}")
-        return "\n".join([*lines, "", *_table(self.summary())])
+        summary = self.summary()
+        return "\n".join([*lines, "", *_table(summary)] if summary else lines)
 
     __repr__ = __str__
 
@@ -216,8 +218,8 @@ class LiteratureReport:
             f"<th>{c}</th>" for c in ("paper", "benchmark", "stack", "unit", "published", "model", "error", "use")
         )
         cells = "".join(
-            f"<tr><td>{r.paper}</td><td>{r.benchmark}</td><td>{r.stack}</td><td>{r.unit}</td><td>{r.published:.5g}</td>"
-            f"<td>{r.predicted:.5g}</td><td>{r.error:+.1%}</td><td>{r.use}</td></tr>"
+            f"<tr><td>{r.paper}</td><td>{r.benchmark}</td><td>{r.stack}</td><td>{r.unit}</td><td>{_shown(r)[0]}</td>"
+            f"<td>{r.predicted:.5g}</td><td>{_shown(r)[1]}</td><td>{r.use}</td></tr>"
             for r in self.results
             if r.use != "base"
         )
@@ -230,6 +232,16 @@ class LiteratureReport:
         frame = pandas.DataFrame(self.results, columns=list(Result._fields))
         frame["error"] = [r.error for r in self.results]
         return frame
+
+
+def _known(row: Iterable[Result]) -> list[Result]:
+    """Those of a row that have a published value."""
+    return [r for r in row if r.use != "unpublished"]
+
+
+def _shown(r: Result) -> tuple[str, str]:
+    """Published value and error as text; empty where nothing is published."""
+    return ("", "") if math.isnan(r.published) else (f"{r.published:.5g}", f"{r.error:+.1%}")
 
 
 def _note(r: Result) -> str:
