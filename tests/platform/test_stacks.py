@@ -314,6 +314,23 @@ def test_batching_divides_doorbells_and_interrupts():
     assert few["ring_request"] == lots["ring_request"] == 1
 
 
+def test_drivers_in_the_hypervisor_are_called_and_a_driver_domain_is_signalled():
+    """2003: the request's hypercall ends at the driver; one event remains, the interrupt's to the guest."""
+    called = expand("packet_send", load_stack("xen-pv-32"), 1500).totals
+    signalled = expand("packet_send", load_stack("xen-pv"), 1500).totals
+    assert (called["hypercall"], called["event_channel"]) == (1, 1)
+    assert signalled["event_channel"] == 3  # To the driver domain, the device's interrupt to it, and back to the guest.
+
+
+@pytest.mark.parametrize(("name", "level"), [("native", 1), ("xen-pv-32", 3)])
+def test_completions_of_packets_sent_share_an_interrupt(name, level):
+    few, lots = _variant(name, level, sends_per_interrupt=5), _variant(name, level)
+    for event, share in {"packet_send": 5, "packet_receive": 1}.items():
+        assert expand(event, few).totals["interrupt"] == pytest.approx(expand(event, lots).totals["interrupt"] / share)
+    with pytest.raises(SpecError, match="must be at least 1"):
+        _variant(name, level, sends_per_interrupt=0)
+
+
 @pytest.mark.parametrize("name", STACKS)
 @pytest.mark.parametrize("event", ["file_io", "packet_send", "packet_receive"])
 def test_stages_and_parties_account_for_all_of_a_request(name, event):

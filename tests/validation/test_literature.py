@@ -216,20 +216,31 @@ def _times(mix, event):
 def test_mixes_count_what_their_programs_do():
     """lat_mmap writes a tenth of 2 GiB every 16 KiB; a transfer calls once a buffer, acknowledgements never do."""
     assert _times("lmbench/mmap_2g", "page_fault") == 2**31 // 10 // 2**14
-    for mix, buffer in {
-        "packets/send_1500": 8192,
-        "packets/receive_1500": 8192,
-        "packets/send_1500_by_4096": 4096,
-        "packets/send_1500_waiting": 4096,
+    for mix, (data, buffer) in {
+        "packets/send_1500": (1448, 8192),
+        "packets/receive_1500": (1448, 8192),
+        "packets/send_500": (448, 8192),
+        "packets/receive_500": (448, 8192),
+        "packets/send_1500_by_4096": (1448, 4096),
+        "packets/send_1500_waiting": (1448, 4096),
     }.items():
         calls = sum(_times(mix, event) for event in ("packet_send", "packet_receive", "null"))
-        assert calls == pytest.approx(1448 / buffer, abs=1e-3), mix
+        assert calls == pytest.approx(data / buffer, abs=1e-3), mix
 
 
 def test_who_is_slower_than_the_line_acknowledges_once_a_read():
     """A full socket buffer keeps the window where it is, so only a read of 8 KiB acknowledges (Linux 2.4, net/ipv4)."""
     assert _times("packets/receive_1500", "packet_send") == pytest.approx(1448 / 8192, abs=1e-4)
     assert _times("packets/send_1500", "packet_receive") == 0.5  # By a receiver that is faster: each second segment.
+
+
+def test_who_waits_for_a_server_takes_an_exit_to_ask_and_one_for_the_answer():
+    """Becoming idle meanwhile is hidden by the server's work."""
+    for mix in ("remote_open_close", "remote_create_0k", "remote_delete_0k", "remote_create_10k", "remote_delete_10k"):
+        requests = _times(f"lmbench/{mix}", "device_kick")
+        assert _times(f"lmbench/{mix}", "idle") == 0
+        assert _times(f"lmbench/{mix}", "device_interrupt") == requests
+        assert _times(f"lmbench/{mix}", "context_switch") == pytest.approx(2 * requests)
 
 
 def test_rank_correlation_handles_ties_and_reversal():

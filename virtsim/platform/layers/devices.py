@@ -139,10 +139,16 @@ class SplitDriver(Device):
                 Step("ring_request"),
             ]
         if event == "device_kick":
-            steps = [Step("ring_request"), Step("doorbell", share)]
-            if who:
-                steps.append(Step("vcpu_switch", settings["switches"] * share, party=who))
-            return [*steps, Step("backend_request", party=who), Step("device_kick", share, size, party=who)]
+            if not who:  # The call ends where the driver is: nobody has to be woken.
+                calls = Step("vmcall", share, note="to the hypervisor's driver")
+                return [Step("ring_request"), calls, Step("backend_request"), Step("device_kick", share, size)]
+            return [
+                Step("ring_request"),
+                Step("doorbell", share),
+                Step("vcpu_switch", settings["switches"] * share, party=who),
+                Step("backend_request", party=who),
+                Step("device_kick", share, size, party=who),
+            ]
         if event == "device_interrupt":
             if not who:
                 return (Step("interrupt", share),)

@@ -16,6 +16,7 @@ guest's kernel. Fork and exec have the page counts of the parameters, not of the
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from typing import ClassVar
 
 from virtsim.core.units import PAGE_BYTES
 from virtsim.platform.layers.base import LAYER_KINDS, LayerKind, Settings, Step, assumed, exact, here
@@ -150,7 +151,8 @@ def _packet_send(size: int, settings: Settings) -> Iterator[Step]:
     yield Step("packet_send_service")
     yield Step("packet_byte", size)
     yield Step("device_kick", 1, size)
-    yield Step("device_interrupt", settings["interrupts_per_packet"], size, party=_interrupted(settings))
+    completions = settings["interrupts_per_packet"] / settings["sends_per_interrupt"]
+    yield Step("device_interrupt", completions, size, party=_interrupted(settings))
 
 
 def _packet_receive(size: int, settings: Settings) -> Iterator[Step]:
@@ -213,6 +215,7 @@ class Linux(LayerKind):
     name = "linux"
     role = "kernel"
     provides = frozenset({"system", "linux"})
+    least: ClassVar = {"sends_per_interrupt": 1.0}
     parameters = {
         "paravirtual": exact(0, "switch", "a property of the stack"),
         "kpti": exact(0, "switch", "a property of the stack"),
@@ -240,6 +243,7 @@ class Linux(LayerKind):
         "shell_faults": assumed(60, "faults", "a small shell that starts a program, counted on Linux 6.18"),
         "shell_calls": assumed(60, "calls", "start-up of a shell"),
         "interrupts_per_packet": assumed(1.0, "1/packet", "one completion interrupt a packet, no coalescing"),
+        "sends_per_interrupt": assumed(1.0, "packets/interrupt", "each packet sent is completed by itself"),
         "receive_queues": exact(
             0, "queues", "of its network device, each interrupting one processor; 0: each processor has its own"
         ),
