@@ -5,10 +5,12 @@ import math
 import msgspec
 import pytest
 
+from virtsim import Guest, Scenario, operations, simulate, workloads
 from virtsim.core.errors import SpecError
 from virtsim.core.spec import dump_toml
 from virtsim.platform.host import load_host
-from virtsim.validation.literature import validate_literature, validate_paper
+from virtsim.platform.stack import load_stack
+from virtsim.validation.literature import paper_stack, validate_literature, validate_paper
 from virtsim.validation.literature_cards import load_paper
 from virtsim.validation.literature_fit import calibration_rows, fit_prices
 from virtsim.validation.literature_intervals import drawn_prices, paper_intervals
@@ -71,6 +73,39 @@ def test_what_has_no_published_value_is_predicted_and_judged_by_nobody(tmp_path)
 def test_stacks_may_be_added(tmp_path):
     text = MORE.replace('"vmware"]', '"vmware", "kvm"]') + '\n[stacks.kvm]\ncard = "kvm"\n'
     assert {"linux", "kvm"} < set(load_paper(card(tmp_path, text)).stacks)
+
+
+@pytest.mark.parametrize("name", ["xen-2003.vmware", "turtles-2010.nested-drw", "ibm-2014.nat"])
+def test_a_papers_systems_are_stacks(name):
+    paper, _, stack = name.partition(".")
+    found = load_stack(name)
+    assert found.name == name
+    assert found == paper_stack(load_paper(paper), stack)
+    for event in ("fork_exec", "packet_send", "cpuid"):
+        assert found.expand(event, 64).totals == paper_stack(load_paper(paper), stack).expand(event, 64).totals
+
+
+def test_a_papers_systems_run_in_scenarios_and_on_other_stacks():
+    work = workloads.repeat(operations.Work(unit="cpuid", times=1000.0), count=1)
+    guest = Guest("g", work, stack="turtles-2010.nested", vcpus=1)
+    run = simulate(Scenario(host="xeon-2900-linux-2.6", guests=[guest], duration="1s"))
+    cost = load_stack("turtles-2010.nested").explain("cpuid", load_host("xeon-2900-linux-2.6")).cost
+    assert run.value("g/repeat", "cpu_time") == pytest.approx(1000 * cost.ns, rel=0.02)
+    below = [layer.kind for layer in load_stack("turtles-2010.guest").card.layers]
+    assert [layer.kind for layer in load_stack("container-on-turtles-2010.guest").card.layers] == [*below, "container"]
+
+
+def test_what_is_no_system_of_a_paper_lists_those_that_are(monkeypatch, tmp_path):
+    with pytest.raises(
+        SpecError, match="paper 'turtles-2010' has no stack 'nestd'; known: native, guest, nested, nested-drw"
+    ):
+        load_stack("turtles-2010.nestd")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    (tmp_path / "virtsim" / "literature").mkdir(parents=True)
+    card(tmp_path / "virtsim" / "literature", MORE)
+    assert load_stack("more.vmware").expand("cpuid").totals == load_stack("xen-2003.vmware").expand("cpuid").totals
+    with pytest.raises(SpecError, match=r"no stack is called 'moore\.vmware'"):
+        load_stack("moore.vmware")
 
 
 REFUSED = {
