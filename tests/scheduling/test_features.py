@@ -51,8 +51,10 @@ def test_every_switch_came_when_the_releases_say():
         "WAKEUP_PREEMPTION",
         "LAST_BUDDY",
         "UTIL_EST",
+        "RT_RUNTIME_SHARE",
     }
     assert default_features("cfs", (6, 1)) - default_features("cfs", (5, 4)) == {"ALT_PERIOD", "BASE_SLICE"}
+    assert default_features("cfs", (5, 9)) - default_features("cfs", (5, 10)) == {"RT_RUNTIME_SHARE"}
     late = default_features("eevdf", (6, 12)) - default_features("eevdf", (6, 6))
     assert late == {"DELAY_DEQUEUE", "DELAY_ZERO", "PLACE_REL_DEADLINE", "PREEMPT_SHORT"}
     assert default_features("eevdf", (6, 18)) - default_features("eevdf", (6, 12)) == {"NI_RANDOM"}

@@ -28,7 +28,7 @@ from virtsim.scheduling.policies.round_robin import RoundRobin
 from virtsim.scheduling.policies.stride import Stride, Tickets
 from virtsim.scheduling.policy import POLICIES
 from virtsim.scheduling.program import Code, Program
-from virtsim.scheduling.settings import Frequencies
+from virtsim.scheduling.settings import Frequencies, Kernel
 from virtsim.scheduling.task import RUNNABLE, Task
 
 SPAN_NS = 400 * MS
@@ -271,6 +271,99 @@ def test_alone_a_real_time_hog_is_throttled_only_before_6_12(fair_server, idle_m
     task = realtime(heart, "rt", hog(), 50, heart.add_policy(RealTime(fair_server=fair_server)))
     heart.advance(10_000 * MS)
     assert abs(10_000 * MS - task.cpu_time_ns - idle_ms * MS) <= 40 * MS
+
+
+def sharing(version, cpus=2):
+    """A heart whose real-time tasks are throttled, and that policy."""
+    heart = Heart(cpus, Kernel(scheduler="cfs", version=version))
+    return heart, heart.add_policy(RealTime(fair_server=False))
+
+
+def pinned(heart, policy, cpu, program):
+    """A real-time task and a fair hog of one CPU, both for ever there."""
+    task = add(heart, f"rt{cpu}", program, cpus={cpu}, slack_ns=0)
+    task.policy, task.policy_data = policy, Priority(50)
+    add(heart, f"fair{cpu}", hog(), cpus={cpu})
+
+
+def on(seen, cpu):
+    return [(time // MS, (name or "idle").rstrip("01")) for time, number, name in seen if number == cpu]
+
+
+@pytest.mark.parametrize("version", [(5, 9), (5, 10)])
+def test_before_5_10_a_real_time_hog_borrows_from_an_idle_cpu_and_never_stops(version, switches):
+    """By hand: at the tick at 952 ms it may take half of the other's 950 ms, and needs 50 for a whole period."""
+    heart, policy = sharing(version)
+    seen = switches(heart)
+    pinned(heart, policy, 0, hog())
+    heart.advance(1_990 * MS)
+    runtimes = [ration.runtime_ns // MS for ration in policy.rations[""]]
+    if version < (5, 10):
+        assert on(seen, 0) == [(0, "rt")]
+        assert runtimes == [1_000, 900]
+    else:
+        assert on(seen, 0) == alternating(0, 952, 1_000, 1_952)
+        assert runtimes == [950, 950]
+
+
+def test_two_real_time_hogs_have_nothing_to_lend_but_at_a_periods_end(switches):
+    """By hand, ticks of 4 ms, CPU 0 first: both stop at 952 ms in each period; without lending, at 948 in the third.
+
+    At 952 ms CPU 1 has 2 ms left as of its last tick: CPU 0 takes 1 and has used 952 of 951 ms; CPU 1 has used 952 of
+    949. At 1000 ms CPU 1 takes 51 of the 950 that CPU 0 then has, and owes nothing, CPU 0 one. At 1900 ms CPU 0 has
+    used 901 of 900 ms, and half of the 104 that CPU 1 had at its last tick make 952, which hold up to 1952 ms, where
+    CPU 1 has used 952 of 948: the same again in each period.
+    """
+    heart, policy = sharing((5, 9))
+    seen = switches(heart)
+    for cpu in (0, 1):
+        pinned(heart, policy, cpu, hog())
+    heart.advance(999 * MS)
+    assert [ration.runtime_ns // MS for ration in policy.rations[""]] == [951, 949]
+    heart.advance(1_800 * MS)
+    assert [ration.runtime_ns // MS for ration in policy.rations[""]] == [900, 1_000]
+    heart.advance(3_990 * MS)
+    for cpu in (0, 1):
+        assert on(seen, cpu) == alternating(0, 952, 1_000, 1_952, 2_000, 2_952, 3_000, 3_952)
+
+
+def test_what_another_cpu_has_left_is_lent_until_there_is_none(switches):
+    """By hand: CPU 1 works for 9.4 ms every 10 ms, from 10 ms on, so it has used 883.6 ms up to 952 ms.
+
+    CPU 0 takes half of the 66.4 ms that are left, which makes 983.2. At 984 ms it takes half of 5 ms, 911.8 being used:
+    985.7. Then CPU 1 has used 915.8 of 914.3 ms, half of the 1.7 that CPU 0 has left make 915.15, and it stops. At 988
+    ms CPU 0 stops. At 1000 ms it owes 3.15, and CPU 1 takes what it needs for a whole period of the rest.
+    """
+    heart, policy = sharing((5, 9))
+    seen = switches(heart)
+    pinned(heart, policy, 0, hog())
+    pinned(heart, policy, 1, job(9_400_000, 10 * MS))
+    found = []
+    for at_ms in (951, 953, 985, 999, 1_001):  # without stopping there, which would bring all accounts up to then
+        heart.call_at(at_ms * MS, lambda: found.append([ration.runtime_ns // 1_000 for ration in policy.rations[""]]))
+    heart.advance(1_500 * MS)
+    assert [first_us for first_us, _ in found] == [950_000, 983_200, 984_850, 984_850, 900_000]
+    assert [second_us for _, second_us in found] == [950_000, 916_800, 915_150, 915_150, 1_000_000]
+    assert on(seen, 0) == alternating(0, 988, 1_000)
+    assert [turn for turn in on(seen, 1) if turn[0] >= 980][:3] == [(980, "rt"), (984, "fair"), (1_000, "rt")]
+
+
+@settings(max_examples=30)
+@given(
+    loads=st.lists(st.tuples(st.integers(1, 40), st.integers(10, 40)), min_size=2, max_size=4),
+    version=st.sampled_from([(4, 19), (5, 10)]),
+)
+def test_real_time_runtime_is_lent_but_not_made(loads, version):
+    heart, policy = sharing(version, len(loads))
+    for cpu, (run_ms, period_ms) in enumerate(loads):
+        pinned(heart, policy, cpu, job(run_ms * MS, period_ms * MS))
+    for until_ms in range(500, 5_000, 700):
+        heart.advance(until_ms * MS)
+        rations = policy.rations[""]
+        assert sum(ration.runtime_ns for ration in rations) == 950 * MS * len(loads)
+        assert all(0 < ration.runtime_ns <= 1_000 * MS for ration in rations)
+        if version >= (5, 10):
+            assert {ration.runtime_ns for ration in rations} == {950 * MS}
 
 
 # -- deadlines -----------------------------------------------------------------------------------------------------

@@ -2,12 +2,14 @@
 
 Names are those of the kernel's ``sched/features`` file (debugfs); only those that the model honours are known.
 A switch that a kernel does not have yet is off, or for one that a later kernel took away, on.
+One that was off later may still be turned on there.
 
 References
 ----------
 Linux ``kernel/sched/features.h`` of the releases: 2.6.23 to 6.5 (CFS), 6.6 (the first with EEVDF), 6.12
 (delayed dequeue, slices of the task's own, deadlines kept over moves), 6.17 (protection up to the shortest slice),
-6.19 (``NI_RANDOM``, which the stable releases of 6.18 have as well).
+6.19 (``NI_RANDOM``, which the stable releases of 6.18 have as well). ``RT_RUNTIME_SHARE``: what it switches came with
+2.6.26, it is off since 5.10, and since 6.12 of effect only with ``RT_GROUP_SCHED``.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ CFS: dict[str, Version] = {
     "GENTLE_FAIR_SLEEPERS": (2, 6),
     "WAKEUP_PREEMPTION": (2, 6),
     "LAST_BUDDY": (2, 6),
+    "RT_RUNTIME_SHARE": (2, 6),
     "UTIL_EST": (4, 17),
     "ALT_PERIOD": (5, 13),
     "BASE_SLICE": (5, 13),
@@ -39,11 +42,13 @@ EEVDF: dict[str, Version] = {
     "DELAY_ZERO": (6, 12),
     "NI_RANDOM": (6, 18),
 }
+#: Switches that are off again, by the first release in which they are.
+LATER_OFF: dict[str, Version] = {"RT_RUNTIME_SHARE": (5, 10)}
 #: Off in all of them unless somebody turns them on. The last two are no switches: an option of the build, and a patch
 #: of kernels for guests (``sched_vcpu_pack`` on their command line).
 OFF = {
     "cfs": ("HRTICK", "NEXT_BUDDY", "RT_GROUP_SCHED", "VCPU_PACK"),
-    "eevdf": ("HRTICK", "RT_GROUP_SCHED", "VCPU_PACK"),
+    "eevdf": ("HRTICK", "RT_RUNTIME_SHARE", "RT_GROUP_SCHED", "VCPU_PACK"),
 }
 _ON = {"cfs": CFS, "eevdf": EEVDF}
 
@@ -58,7 +63,11 @@ def default_features(scheduler: str, version: Version) -> frozenset[str]:
     version : (int, int)
         Of the kernel.
     """
-    return frozenset(name for name, since in _ON[scheduler].items() if version >= since)
+    return frozenset(
+        name
+        for name, since in _ON[scheduler].items()
+        if version >= since and not (name in LATER_OFF and version >= LATER_OFF[name])
+    )
 
 
 def features(scheduler: str, version: Version, changes: dict[str, bool]) -> frozenset[str]:

@@ -2,11 +2,14 @@
 
 Until 6.11 all real-time tasks of a CPU together could use 950 ms of each second, and stood still for the rest;
 where the kernel has real-time group scheduling, each group has a part of that and stands still by itself, still.
+Before 5.10, and wherever ``RT_RUNTIME_SHARE`` is on, a CPU that has used up its part takes some from each other CPU
+that has some left, up to the whole period, and keeps it: a real-time task may then run for ever.
 Otherwise, since 6.12, a server gives waiting fair tasks 50 ms in each second, and nothing is taken away.
 
 References
 ----------
-Linux ``kernel/sched/rt.c``: ``task_tick_rt``, ``sched_rt_runtime_exceeded``, ``do_sched_rt_period_timer`` (6.11);
+Linux ``kernel/sched/rt.c``: ``task_tick_rt``, ``sched_rt_runtime_exceeded``, ``do_sched_rt_period_timer`` (6.11),
+``do_balance_runtime`` (4.19);
 ``kernel/sched/deadline.c``, 6.12 and later: ``dl_server_start`` and what it says about a server's states; sched(7).
 """
 
@@ -107,19 +110,46 @@ class _Ration:
 
     Attributes
     ----------
+    runtime_ns : int, ns
+        What they may use in each period.
     used_ns : int, ns
         What is over the runtime at a period's end is taken into the next.
     throttled : bool
         Whether they have to wait for that.
-    periods, waits_for : int
-        Periods that are over; the one whose end is waited for, by how many were over before.
+    waits_for : int
+        The period whose end is waited for, by how many were over before.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, runtime_ns: int) -> None:
+        self.runtime_ns = runtime_ns
         self.used_ns = 0
         self.throttled = False
-        self.periods = 0
         self.waits_for = -1
+
+    def borrow(self, everywhere: list[_Ration]) -> None:
+        """Take its part, one by the number of CPUs, of what each of the others has left, up to a whole period."""
+        for other in everywhere:
+            left_ns = other.runtime_ns - other.used_ns
+            if other is not self and left_ns > 0:
+                part_ns = min(left_ns // len(everywhere), PERIOD_NS - self.runtime_ns)
+                other.runtime_ns -= part_ns
+                self.runtime_ns += part_ns
+
+    def check(self, everywhere: list[_Ration], shares: bool) -> None:
+        """Throttle if more has been used than there is; what is there for a whole period is never too little."""
+        if self.throttled or self.runtime_ns >= PERIOD_NS:
+            return
+        if shares and self.used_ns > self.runtime_ns:
+            self.borrow(everywhere)
+        self.throttled = self.used_ns > self.runtime_ns
+
+    def renew(self, everywhere: list[_Ration], shares: bool) -> None:
+        """A period is over."""
+        if shares and self.throttled and self.used_ns > self.runtime_ns:
+            self.borrow(everywhere)
+        self.used_ns = max(self.used_ns - self.runtime_ns, 0)
+        if self.used_ns < self.runtime_ns:
+            self.throttled = False
 
 
 @POLICIES.register("realtime")
@@ -142,12 +172,15 @@ class RealTime(Policy):
         self.urgent = True
         self.waiting = Waiting()
         self.servers: list[_FairServer] = []
-        self.rations: dict[tuple[int, str], _Ration] = {}
+        #: By group, if the time is divided among groups, and CPU.
+        self.rations: dict[str, list[_Ration]] = {}
         #: CPU time that real-time tasks have had, by CPU, and how many are runnable.
         self.taken_ns: list[int] = []
         self.runnable = 0
-        #: Since when periods have been counted.
+        #: Since when periods have been counted, and how many of them are over.
         self.periods_from_ns = 0
+        self.periods = 0
+        self.shares = False
         self.slice_ticks = 1
         self._turn_over: Task | None = None
 
@@ -156,6 +189,7 @@ class RealTime(Policy):
         self.servers = [_FairServer() for _ in self.heart.cpus]
         self.taken_ns = [0] * len(self.heart.cpus)
         self.slice_ticks = max(SLICE_NS // self.heart.tick_ns, 1)
+        self.shares = self.heart.kernel.has("RT_RUNTIME_SHARE")
 
     def enqueue(self, task: Task, woken: bool) -> None:
         """Behind its equals if it wakes or its turn is over, before them if it was preempted."""
@@ -181,7 +215,7 @@ class RealTime(Policy):
         """It is counted on the CPU, and against the ration."""
         self.taken_ns[task.cpu] += delta_ns
         if not self.fair_server:
-            self._ration(self.heart.cpus[task.cpu], task).used_ns += delta_ns
+            self._rations(task)[task.cpu].used_ns += delta_ns
 
     def blocked(self, task: Task) -> None:
         """One less that could run."""
@@ -258,44 +292,44 @@ class RealTime(Policy):
 
     def _is_used_up(self, cpu: Cpu, task: Task) -> bool:
         """Whether the task's group, or all tasks, have used their part of this period."""
-        ration = self._ration(cpu, task)
-        if ration.used_ns > self._runtime_ns:
-            ration.throttled = True
-        if ration.throttled and ration.waits_for != ration.periods:
-            ration.waits_for = ration.periods
-            ends_ns = self.periods_from_ns + (ration.periods + 1) * PERIOD_NS
+        everywhere = self._rations(task)
+        ration = everywhere[cpu.number]
+        ration.check(everywhere, self.shares)
+        if ration.throttled and ration.waits_for != self.periods:
+            ration.waits_for = self.periods
+            ends_ns = self.periods_from_ns + (self.periods + 1) * PERIOD_NS
             self._decide_again(cpu, ends_ns - self.heart.now_ns)
         return ration.throttled
 
-    @property
-    def _runtime_ns(self) -> int:
-        return (PERIOD_NS - FAIR_NS) // max(self.groups, 1)
+    def _rations(self, task: Task) -> list[_Ration]:
+        """Those of a task's group on all CPUs, brought up to the present period."""
+        self._renew()
+        group = task.group.name if self.groups else ""
+        if group not in self.rations:
+            runtime_ns = (PERIOD_NS - FAIR_NS) // max(self.groups, 1)
+            self.rations[group] = [_Ration(runtime_ns) for _ in self.heart.cpus]
+        return self.rations[group]
 
-    def _ration(self, cpu: Cpu, task: Task) -> _Ration:
-        """A ration, brought up to the present period."""
-        key = (cpu.number, task.group.name if self.groups else "")
-        ration = self.rations.get(key)
-        if ration is None:
-            ration = self.rations[key] = _Ration()
-        self._renew(ration)
-        return ration
-
-    def _renew(self, ration: _Ration) -> None:
+    def _renew(self) -> None:
+        """What a timer does at each period's end, CPU by CPU; periods in which there was nothing to do are skipped."""
         periods = (self.heart.now_ns - self.periods_from_ns) // PERIOD_NS
-        if periods > ration.periods:
-            ration.used_ns = max(ration.used_ns - (periods - ration.periods) * self._runtime_ns, 0)
-            ration.periods = periods
-            if ration.used_ns < self._runtime_ns:
-                ration.throttled = False
+        while self.periods < periods:
+            self.periods = self.periods + 1 if self._is_used() else periods
+            for everywhere in self.rations.values():
+                for ration in everywhere:
+                    ration.renew(everywhere, self.shares)
+
+    def _is_used(self) -> bool:
+        return any(ration.used_ns for everywhere in self.rations.values() for ration in everywhere)
 
     def _begin_periods(self) -> None:
         """The first real-time task for a while: unless the present period is one of earlier ones, it begins one."""
-        for ration in self.rations.values():
-            self._renew(ration)
-        if all(ration.used_ns == 0 for ration in self.rations.values()):
-            self.periods_from_ns = self.heart.now_ns
-            for ration in self.rations.values():
-                ration.periods, ration.waits_for = 0, -1
+        self._renew()
+        if not self._is_used():
+            self.periods_from_ns, self.periods = self.heart.now_ns, 0
+            for everywhere in self.rations.values():
+                for ration in everywhere:
+                    ration.waits_for = -1
 
     def _decide_again(self, cpu: Cpu, delay_ns: int) -> None:
         heart = self.heart
