@@ -88,5 +88,8 @@ def test_it_says_how_to_go_on_and_goes_on(folder, number, code, workers):
     again = start(folder, workers)
     out, said = again.communicate(timeout=60)
     assert (again.returncode, said) == (0, "")
-    assert "of 6 cases are those of an interrupted run of the same code and inputs" in out
-    assert not finished.exists()
+    assert "of 6 cases are those of an earlier run of the same code and inputs" in out
+    once_more = start(folder, workers)
+    out, said = once_more.communicate(timeout=60)
+    assert (once_more.returncode, said) == (0, "")
+    assert "it was finished: its 6 cases are those of an earlier run" in out

@@ -1,6 +1,10 @@
 """Cases of an experiment: kept when they are finished, made on many processes, never taken for others."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -11,6 +15,7 @@ from virtsim.experiment import progress
 from virtsim.experiment.cases import FINISHED, Script
 from virtsim.experiment.code import code_digest, files_digest
 from virtsim.experiment.folder import finished_cases, run_experiment
+from virtsim.experiment.lock import RUNNING, held
 
 TOML = 'title = "Powers"\nclaim = "They grow."\n[full]\nn = 6\n'
 #: Each case notes that it is made; the one called STOP is interrupted as long as there is a file ``stop``.
@@ -48,8 +53,8 @@ def folder(tmp_path):
 
 @pytest.fixture
 def run(folder, tmp_path):
-    def run(seed=7, workers=1, out="out"):
-        return run_experiment(folder, seed=seed, workers=workers, out=tmp_path / out)
+    def run(seed=7, workers=1, out="out", **options):
+        return run_experiment(folder, seed=seed, workers=workers, out=tmp_path / out, **options)
 
     return run
 
@@ -92,15 +97,49 @@ def test_an_interrupted_run_goes_on_with_what_is_missing(folder, run, interrupte
     for name in ("results.json", "table.txt"):
         assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
-    assert manifest["cases"] == {"all": 6, "finished": 6, "kept_from_an_interrupted_run": 3}
+    assert manifest["cases"] == {"all": 6, "finished": 6, "kept_from_an_earlier_run": 3}
 
 
-def test_what_has_come_to_its_end_starts_anew(folder, run, tmp_path):
-    run()
-    assert not (tmp_path / "out" / FINISHED).exists()
-    assert finished_cases(folder, tmp_path / "out")[1] == 0
-    assert run().kept == 0
+def test_what_has_come_to_its_end_is_not_made_again_unless_asked_for(folder, run, tmp_path):
+    first = run()
+    assert finished_cases(folder, tmp_path / "out")[1] == 6
+    again = run()
+    assert (again.kept, again.cases) == (6, 6)
+    assert again.results == first.results
+    assert made(folder) == [1] * 6
+    assert run(fresh=True).kept == 0
     assert made(folder) == [2] * 6
+
+
+def test_what_other_code_or_seeds_have_left_goes_when_a_run_comes_to_its_end(interrupted, run, tmp_path):
+    run(seed=8)
+    assert len(list((tmp_path / "out" / FINISHED).iterdir())) == 6
+    assert run(seed=8).kept == 6
+    assert run(seed=7).kept == 0
+
+
+def test_a_folder_belongs_to_one_run_at_a_time(folder, run, tmp_path):
+    (tmp_path / "out").mkdir()
+    with held(tmp_path / "out"):
+        with pytest.raises(SpecError, match=rf"out is in use by another run, process {os.getpid()}; wait for its end"):
+            run()
+        assert made(folder) == [0] * 6
+        run(out="other")
+    run()
+    assert not (tmp_path / "out" / RUNNING).exists()
+
+
+def test_a_folder_is_free_when_its_run_was_killed(folder, run, tmp_path):
+    (tmp_path / "out").mkdir()
+    code = (
+        "import os, signal, sys; from pathlib import Path; from virtsim.experiment.lock import held\n"
+        "with held(Path(sys.argv[1])): os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    killed = subprocess.run([sys.executable, "-c", code, tmp_path / "out"], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert (tmp_path / "out" / RUNNING).read_text().strip().isdigit()
+    run()
+    assert made(folder) == [1] * 6
 
 
 @pytest.mark.parametrize("what", ["script", "input", "seed", "code", "card"])

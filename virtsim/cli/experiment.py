@@ -38,10 +38,14 @@ def run(
     seed: Annotated[int, typer.Option("--seed", help="Root seed.", min=0)] = 7,
     out: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Where results go; out/NN-name if absent.")] = None,
     workers: Annotated[int, typer.Option(help="Processes for its cases; -1 is one for each CPU.")] = -1,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Make all cases anew, whatever earlier runs have kept.")
+    ] = False,
 ) -> None:
     """Run an experiment and check what it claims; exit code 1 if it does not hold.
 
-    One that was interrupted goes on when it is started again with the same code, inputs and seed.
+    One that was interrupted goes on when it is started again with the same code, inputs and seed; one that came to its
+    end takes its cases from there.
     """
     from virtsim.experiment.folder import find_experiment, run_experiment
     from virtsim.experiment.progress import watched
@@ -53,12 +57,19 @@ def run(
     say(f"{experiment.name}: {experiment.card.claim}")
     show: Show = True if watched() else "lines"
     try:
-        outcome = run_experiment(experiment.path, quick=quick, seed=seed, out=out, workers=workers, progress=show)
+        outcome = run_experiment(
+            experiment.path, quick=quick, seed=seed, out=out, workers=workers, progress=show, fresh=fresh
+        )
     except (KeyboardInterrupt, SystemExit):
         _say_how_to_go_on(experiment.path, out)
         raise
-    if outcome.kept:
-        say(f"{outcome.kept} of {outcome.cases} cases are those of an interrupted run of the same code and inputs")
+    if outcome.kept and outcome.kept == outcome.cases:
+        say(
+            f"it was finished: its {outcome.cases} cases are those of an earlier run of the same code and inputs; "
+            "--fresh makes them anew"
+        )
+    elif outcome.kept:
+        say(f"{outcome.kept} of {outcome.cases} cases are those of an earlier run of the same code and inputs")
     show_outcome(outcome)
     if not outcome.passed:
         raise typer.Exit(1)

@@ -80,7 +80,7 @@ class Case:
         return data
 
     def finished(self) -> bytes | None:
-        """The result that an interrupted run has left; a damaged one does not count."""
+        """The result that an earlier run has left; a damaged one does not count."""
         try:
             data = self.file.read_bytes()
             msgspec.json.decode(data)
@@ -90,7 +90,7 @@ class Case:
 
 
 class CaseResults(NamedTuple):
-    """Results of cases in their order, and how many of them an interrupted run had left."""
+    """Results of cases in their order, and how many of them an earlier run had left."""
 
     results: list[Any]
     kept: int

@@ -7,7 +7,7 @@ import signal
 import threading
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
 
@@ -81,7 +81,7 @@ def _joblib(jobs: Sequence[Work], workers: int, backend: str, **options: Any) ->
     with parallel_config(backend=backend, n_jobs=workers, **options):
         calls = (delayed(_numbered)(number, job) for number, job in enumerate(jobs))
         with _deaf():
-            results = Parallel(return_as="generator_unordered", batch_size=1)(calls)
+            results: Generator[tuple[int, bytes]] = Parallel(return_as="generator_unordered", batch_size=1)(calls)
         try:
             for result in results:  # noqa: UP028 ("yield from" would close them before this does)
                 yield result
@@ -89,11 +89,11 @@ def _joblib(jobs: Sequence[Work], workers: int, backend: str, **options: Any) ->
             _drop(results)
 
 
-def _drop(results: Iterator[tuple[int, bytes]]) -> None:
+def _drop(results: Generator[tuple[int, bytes]]) -> None:
     """End what still runs; who wanted no more results needs not be told that there are none."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*still being processed by the workers have been cancelled")
-        results.close()  # type: ignore[attr-defined]
+        results.close()
 
 
 @contextmanager

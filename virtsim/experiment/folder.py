@@ -27,6 +27,7 @@ from virtsim.core.errors import SpecError, VirtsimError
 from virtsim.core.spec import Spec, decode_json, encode_json, load_toml
 from virtsim.experiment.cases import FINISHED, Script, plan_cases, run_cases
 from virtsim.experiment.engines import worker_count
+from virtsim.experiment.lock import held
 from virtsim.experiment.progress import Show, track
 from virtsim.results.manifest import make_manifest
 
@@ -133,7 +134,7 @@ class Outcome(NamedTuple):
     checks : list of Check
         Its expectations.
     cases, kept : int
-        How many cases it has, and how many of them an interrupted run had left.
+        How many cases it has, and how many of them an earlier run had left.
     """
 
     name: str
@@ -220,8 +221,9 @@ class Context:
     ) -> list[Any]:
         """Results of ``function(**case)`` for each case, in their order, on the run's processes.
 
-        Each result is kept when it is finished, and an interrupted run that is started again goes on from there; with
-        another code, other inputs or other arguments (the seed is one of them) it starts anew.
+        Each result is kept when it is finished: a run that is started again goes on from there, or has them all if the
+        last one came to its end. With another code, other inputs or other arguments (the seed is one of them) it starts
+        anew.
 
         Parameters
         ----------
@@ -287,11 +289,13 @@ def run_experiment(
     out: Path | str | None = None,
     workers: int = 1,
     progress: Show = None,
+    fresh: bool = False,
 ) -> Outcome:
     """Run an experiment and check what it claims.
 
-    One that was interrupted goes on with its unfinished cases (:meth:`Context.cases`); what it had finished is kept in
-    ``out/NN-name/finished`` until a run comes to its end.
+    One that was interrupted goes on with its unfinished cases (:meth:`Context.cases`), and one that came to its end has
+    them all; they are kept in ``out/NN-name/finished``. What is there of other code, inputs or seeds is thrown away
+    when a run comes to its end.
 
     Parameters
     ----------
@@ -307,6 +311,8 @@ def run_experiment(
         Processes for the cases; -1 is one for each CPU. The results do not depend on it.
     progress : bool or "lines", optional
         See :func:`virtsim.experiment.progress.track`.
+    fresh : bool
+        Whether all cases are made anew, whatever earlier runs have kept.
 
     Returns
     -------
@@ -316,7 +322,7 @@ def run_experiment(
     Raises
     ------
     SpecError
-        If the experiment's files are not acceptable; nothing was run then.
+        If the experiment's files are not acceptable, or another run has the folder; nothing was run then.
     Exception
         What ``run`` raised; the manifest holds it as well.
     """
@@ -326,10 +332,27 @@ def run_experiment(
     workers = worker_count(workers)
     folder = _out_folder(experiment, out)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "results.json").unlink(missing_ok=True)
-    context = Context(experiment, folder, quick, seed, workers, progress)
+    with held(folder):
+        if fresh:
+            shutil.rmtree(folder / FINISHED, ignore_errors=True)
+        (folder / "results.json").unlink(missing_ok=True)
+        return _run(experiment, run, expected, Context(experiment, folder, quick, seed, workers, progress))
+
+
+def _run(
+    experiment: ExperimentFolder,
+    run: Callable[[Context], None],
+    expected: dict[str, Expectation],
+    context: Context,
+) -> Outcome:
+    """Run it, and write the manifest however that ends."""
+    folder = context.folder
     manifest = make_manifest(
-        experiment=experiment.name, quick=quick, seed=seed, parameters=context.parameters, claim=experiment.card.claim
+        experiment=experiment.name,
+        quick=context.quick,
+        seed=context.seed,
+        parameters=context.parameters,
+        claim=experiment.card.claim,
     )
     started = time.monotonic()
     try:
@@ -348,16 +371,18 @@ def run_experiment(
         manifest["cases"] = {
             "all": len(context.case_files),
             "finished": sum(file.exists() for file in context.case_files),
-            "kept_from_an_interrupted_run": context.kept_count,
+            "kept_from_an_earlier_run": context.kept_count,
         }
         manifest["seconds"] = round(time.monotonic() - started, 3)
         _write(folder / "manifest.json", manifest)
-    shutil.rmtree(folder / FINISHED, ignore_errors=True)
+    for file in folder.absolute().glob(f"{FINISHED}/*"):
+        if file not in context.case_files:
+            file.unlink()
     return outcome
 
 
 def finished_cases(name_or_path: str | Path, out: Path | str | None = None) -> tuple[Path, int]:
-    """Where the last run, if it was interrupted, keeps its finished cases, and how many it has."""
+    """Where the last run keeps its finished cases, and how many it has."""
     folder = _out_folder(find_experiment(name_or_path), out)
     try:
         manifest = msgspec.json.decode((folder / "manifest.json").read_bytes())
