@@ -35,7 +35,7 @@ cdef class CfsQueue(FairQueue):
     cdef int _wake(self, Entity entity) except -1
     @cython.locals(vruntime=cython.longlong)
     cdef int _place(self, Entity entity, long long offset_ns) except -1
-    cdef int leave(self, Entity entity, bint asleep) except -1
+    cdef bint leave(self, Entity entity, bint asleep, bint may_stay=*) except -1
     cpdef object reweight(self, Entity entity, long long load)
     cdef int take(self, Entity entity) except -1
     @cython.locals(first=Entity, current=Entity)

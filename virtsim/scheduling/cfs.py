@@ -209,7 +209,7 @@ class CfsQueue(FairQueue):
         if vruntime > entity.vruntime:
             entity.vruntime = vruntime
 
-    def leave(self, entity: Entity, asleep: bool) -> None:
+    def leave(self, entity: Entity, asleep: bool, may_stay: bool = False) -> bool:
         """Take an entity off the queue; one that is moved takes its distance to the minimum along."""
         self.follow_minimum()
         self._forget(entity)
@@ -223,6 +223,7 @@ class CfsQueue(FairQueue):
             entity.vruntime -= self.min_vruntime
             entity.frame = None
         self.follow_minimum()
+        return True
 
     def reweight(self, entity: Entity, load: int) -> None:
         """Change an entity's weight; its virtual run time stays."""

@@ -23,6 +23,8 @@ class Classes(Throttling):
         Highest first.
     """
 
+    __slots__ = ("_node_costs", "policies")
+
     def __init__(self, cpus: int, kernel: Kernel, costs: SchedulingCosts, tick_phase_ns: int) -> None:
         super().__init__(cpus, kernel, costs, tick_phase_ns)
         self.policies: list[Policy] = []

@@ -30,6 +30,26 @@ LATER_NS = 1 << 62
 class Dispatcher(Classes):
     """Decides when a CPU reschedules, and does it."""
 
+    __slots__ = (
+        "_cold",
+        "_cools",
+        "_ends_at_ticks",
+        "_hrtick",
+        "_idle_due_ns",
+        "_latency_rng",
+        "_newidle_random",
+        "_newidle_rng",
+        "_next_buddy",
+        "_smt",
+        "_speeds",
+        "_timer_idle_ns",
+        "_wakeup_preemption",
+        "balancer",
+        "on_switch",
+        "on_wakeup",
+        "placement",
+    )
+
     def __init__(self, cpus: int, kernel: Kernel, costs: SchedulingCosts, tick_phase_ns: int, seed: int) -> None:
         super().__init__(cpus, kernel, costs, tick_phase_ns)
         self.placement = Placement(self.cpus, not kernel.has("VCPU_PACK"))
@@ -150,11 +170,12 @@ class Dispatcher(Classes):
         """Decide who runs on a CPU now, switch if it is somebody else, and let them go on."""
         while True:
             previous = cpu.current
-            if previous is not None and cpu.account_ns < self.now_ns:
-                self._account(cpu)
-            if previous is not None and cpu.parking:
-                self._follow_burst(cpu, previous)
-                self._end_parking(cpu)
+            if previous is not None:
+                if cpu.account_ns < self.now_ns:
+                    self._account(cpu)
+                if cpu.parking:
+                    self._follow_burst(cpu, previous)
+                    self._end_parking(cpu)
             cpu.resched = False
             cpu.hrtick_ns = -1
             if self.policies:
@@ -177,14 +198,14 @@ class Dispatcher(Classes):
                 self._set_aside(cpu, chosen)
             if chosen is not previous:
                 self._switch(cpu, previous, chosen)
+            elif chosen is not None:
+                self._follow_burst(cpu, chosen)
             if chosen is None:
                 return
             if chosen.policy is not None:
                 self._arm_quantum(cpu, chosen)
             elif self._hrtick:
                 self._set_hrtick(cpu)
-            if cpu.burst_at_ns < self.now_ns:
-                self._follow_burst(cpu, chosen)
             if chosen.burst_ns > 0 or self.step(chosen):
                 self._run_on(cpu, chosen)
                 if not cpu.tick_armed:
@@ -208,17 +229,18 @@ class Dispatcher(Classes):
             cpu.last_idle_ns = self.now_ns - cpu.idle_since_ns
             cpu.idle_ns += cpu.last_idle_ns
             self.idle_bits ^= cpu.bit
+            # A CPU that is stolen stays so, whoever is to run on it.
+            if cpu.account_ns < self.now_ns:
+                cpu.account_ns = self.now_ns
+            if cpu.burst_at_ns < self.now_ns:
+                cpu.burst_at_ns = self.now_ns
         cpu.current = chosen
-        cpu.version += 1
         cpu.switches += 1
-        # A CPU that is stolen stays so, whoever is to run on it.
-        if cpu.account_ns < self.now_ns:
-            cpu.account_ns = self.now_ns
-        if cpu.burst_at_ns < self.now_ns:
-            cpu.burst_at_ns = self.now_ns
         if self._smt and (previous is None or chosen is None):
             self._core_changed(cpu)
         if chosen is None:
+            # No burst ends here; that of one that runs is told by _run_on.
+            cpu.version += 1
             cpu.idle_since_ns = self.now_ns
             self.idle_bits |= cpu.bit
         else:
@@ -283,7 +305,7 @@ class Dispatcher(Classes):
     def _run_on(self, cpu: Cpu, task: Task) -> None:
         """Have the end of the current CPU time, which has been followed up to now, served."""
         cpu.version += 1
-        end_ns = self.now_ns if cpu.burst_at_ns < self.now_ns else cpu.burst_at_ns
+        end_ns = cpu.burst_at_ns
         if task.burst_ns > 0:
             end_ns += task.burst_ns if cpu.speed == FULL_SPEED else cpu.needed_ns(task.burst_ns)
         self.events.push(end_ns, BURST_END, cpu, cpu.version)
@@ -298,8 +320,7 @@ class Dispatcher(Classes):
         """The running task goes on to its next instruction; the kernel takes no notice of that by itself."""
         task = cpu.current
         assert task is not None
-        if cpu.burst_at_ns < self.now_ns:
-            self._follow_burst(cpu, task)
+        self._follow_burst(cpu, task)
         if cpu.parking and task.burst_ns <= 0:
             self._park_now(cpu, task)
         elif task.burst_ns > 0 or self.step(task):
@@ -329,11 +350,11 @@ class Dispatcher(Classes):
         task.since_ns = task.entered_ns = self.now_ns
         if task.policy is not None:
             self._wake_by_policy(task, waker_cpu)
-        elif not task.delayed:
-            chosen = self.placement.choose(task, waker_cpu, sync, self.idle_bits)
-            if chosen != task.cpu:
-                self._move(task, chosen)
-        if task.policy is None:
+        else:
+            if not task.delayed:
+                chosen = self.placement.choose(task, waker_cpu, sync, self.idle_bits)
+                if chosen != task.cpu:
+                    self._move(task, chosen)
             self._enqueue(task)
         cpu = self.cpus[task.cpu]
         if self.on_wakeup is not None:
@@ -370,7 +391,7 @@ class Dispatcher(Classes):
         running = cpu.current
         if self._hrtick and self._set_hrtick(cpu):
             cpu.resched = True
-        if running is not None and self._next_buddy and not new and running.queue is not None:
+        if self._next_buddy and running is not None and not new and running.queue is not None:
             running.queue.favour(task)
         if cpu.resched or running is None:
             return
@@ -383,15 +404,17 @@ class Dispatcher(Classes):
             common = _meeting(task, running)
             assert common is not None
             mine, its = _entity_on(task, common), _entity_on(running, common)
+            if not mine.on_queue:
+                return
         queue = mine.queue
-        if queue is None or not mine.on_queue or queue is not its.queue:
-            return
+        assert queue is not None
         if running.idle_policy and not task.idle_policy:
             cpu.resched = True
             return
         if task.batch or task.idle_policy or not self._wakeup_preemption:
             return
-        self._account_level(queue)
+        if queue.account_ns < self.now_ns:
+            self._account_level(queue)
         if queue.preempts(mine, its):
             cpu.resched = True
 

@@ -27,11 +27,11 @@ cdef class EevdfQueue(FairQueue):
     @cython.locals(product=int128, weight=int128)
     cpdef bint eligible(self, Entity entity) noexcept
     cdef int insert(self, Entity entity) except -1
-    cdef int _insert_by_deadline(self, Entity entity) except -1
+    @cython.locals(place=cython.Py_ssize_t)
     cpdef int remove(self, Entity entity) except -1
     @cython.locals(first=Entity, first_ns=cython.longlong)
     cpdef void put_first(self, Entity entity)
-    @cython.locals(entity=Entity)
+    @cython.locals(entity=Entity, place=cython.Py_ssize_t)
     cdef object _admit(self)
     cpdef list waiting(self)
     cpdef long long shortest_slice_ns(self) noexcept
@@ -43,7 +43,7 @@ cdef class EevdfQueue(FairQueue):
     cpdef object place(self, Entity entity, bint initial=*)
     cpdef bint renew_deadline(self, Entity entity)
     cdef int join(self, Entity entity, bint initial=*) except -1
-    cdef int leave(self, Entity entity, bint asleep) except -1
+    cdef bint leave(self, Entity entity, bint asleep, bint may_stay=*) except -1
     cpdef int settle_delayed(self, Entity entity) except -1
     cpdef int rejoin_delayed(self, Entity entity) except -1
     cpdef object reweight(self, Entity entity, long long load)

@@ -130,7 +130,7 @@ class EevdfQueue(FairQueue):
             entity.early = True
             self.early.insert(_place_by_vruntime(self.early, entity), entity)
         else:
-            self._insert_by_deadline(entity)
+            self.entities.insert(self.deadlines.sort_in(entity.deadline), entity)
 
     def remove(self, entity: Entity) -> None:
         """Take an entity from among the waiting ones."""
@@ -144,14 +144,11 @@ class EevdfQueue(FairQueue):
             entity.early = False
             del self.early[_place_by_vruntime(self.early, entity)]
         else:
-            place = _place_by_deadline(self.deadlines, self.entities, entity)
+            place = self.deadlines.first_not_below(entity.deadline)
+            if self.entities[place] is not entity:
+                place = _place_by_deadline(self.deadlines, self.entities, entity)
             del self.entities[place]
             self.deadlines.remove(place)
-
-    def _insert_by_deadline(self, entity: Entity) -> None:
-        place = _place_by_deadline(self.deadlines, self.entities, entity)
-        self.entities.insert(place, entity)
-        self.deadlines.insert(place, entity.deadline)
 
     def _admit(self) -> None:
         """Those that came too early and have become eligible wait by deadline from now on."""
@@ -161,7 +158,9 @@ class EevdfQueue(FairQueue):
                 return
             self.early.pop()
             entity.early = False
-            self._insert_by_deadline(entity)
+            place = _place_by_deadline(self.deadlines, self.entities, entity)
+            self.entities.insert(place, entity)
+            self.deadlines.insert(place, entity.deadline)
 
     def waiting(self) -> list[Entity]:
         """All waiting entities."""
@@ -253,9 +252,12 @@ class EevdfQueue(FairQueue):
         self.queued += 1
         entity.on_queue = True
 
-    def leave(self, entity: Entity, asleep: bool) -> None:
+    def leave(self, entity: Entity, asleep: bool, may_stay: bool = False) -> bool:
         """Take an entity off the queue; its lag is kept, and its relative deadline unless it sleeps."""
         self.keep_lag(entity)
+        if may_stay and entity.vlag < 0:
+            entity.delayed = True
+            return False
         if entity is not self.current:
             self.remove(entity)
         if not asleep and self.keep_deadlines:
@@ -264,6 +266,7 @@ class EevdfQueue(FairQueue):
         entity.on_queue = False
         self.total_load -= entity.load
         self.queued -= 1
+        return True
 
     def settle_delayed(self, entity: Entity) -> None:
         """An entity that slept on the queue is eligible again: now it leaves, and is owed nothing."""

@@ -58,7 +58,7 @@ cdef class FairQueue:
     cpdef list waiting(self)
     cdef int insert(self, Entity entity) except -1
     cdef int join(self, Entity entity, bint initial=*) except -1
-    cdef int leave(self, Entity entity, bint asleep) except -1
+    cdef bint leave(self, Entity entity, bint asleep, bint may_stay=*) except -1
     cdef int take(self, Entity entity) except -1
     cpdef Entity pick(self, bint protect=*)
     cdef bint preempts(self, Entity woken, Entity running) except -1

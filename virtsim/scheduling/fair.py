@@ -181,8 +181,11 @@ class FairQueue:
         """
         raise NotImplementedError
 
-    def leave(self, entity: Entity, asleep: bool) -> None:
-        """Take an entity off the queue: to sleep, or to be moved."""
+    def leave(self, entity: Entity, asleep: bool, may_stay: bool = False) -> bool:
+        """Take an entity off the queue, to sleep or to be moved; tells whether it has left.
+
+        One that owes service stays, delayed, if it may.
+        """
         raise NotImplementedError
 
     def take(self, entity: Entity) -> None:
@@ -218,7 +221,7 @@ class FairQueue:
         return 0
 
     def eligible(self, entity: Entity) -> bool:
-        """Whether the entity's lag is not negative; one that goes to sleep and is not may have to stay."""
+        """Whether the entity's lag is not negative: it owes no service."""
         return True
 
     def settle_delayed(self, entity: Entity) -> None:

@@ -25,6 +25,8 @@ class GuestTicks(Heart):
         CPU time that each tick of a busy CPU takes.
     """
 
+    __slots__ = ("tick_charge_ns",)
+
     def __init__(
         self,
         cpus: int,

@@ -20,6 +20,8 @@ from virtsim.scheduling.world_switch import WorldSwitch
 class Halting(WorldSwitch):
     """Halts vCPUs that have nothing to do, and wakes them when there is work."""
 
+    __slots__ = ("_keep_awake",)
+
     def __init__(
         self,
         cpus: int,

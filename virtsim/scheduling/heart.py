@@ -73,6 +73,8 @@ class Heart(InputOutput):
         Which CPUs share what; one last-level cache over all of them if absent.
     """
 
+    __slots__ = ("_steal_rng", "root", "tasks")
+
     def __init__(
         self,
         cpus: int,
@@ -206,10 +208,12 @@ class Heart(InputOutput):
         Stops early, at the time of its end, when the last task ends.
         """
         events = self.events
-        while events.pop(to_ns):
+        while True:
+            if not events.pop(to_ns):
+                break
             self.now_ns = events.time_ns
             self._serve(events.kind, events.subject, events.version)
-            if self.live_tasks == 0:
+            if not self.live_tasks:
                 return
         self.now_ns = to_ns
         for cpu in self.cpus:
@@ -222,12 +226,12 @@ class Heart(InputOutput):
             cpu = subject
             if version == cpu.version:
                 self._burst_end(cpu)
-        elif kind == TICK:
-            self._tick(subject)
         elif kind == TIMER:
             task = subject
             if version == task.version and task.state == BLOCKED:
                 self.wake(task, task.cpu, True)
+        elif kind == TICK:
+            self._tick(subject)
         elif kind == RESCHEDULE:
             cpu = subject
             cpu.resched_pending = False

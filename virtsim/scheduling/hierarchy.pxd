@@ -50,10 +50,10 @@ cdef class Hierarchy:
     @cython.locals(entity=Entity)
     cdef int _rejoin(self, Task task) except -1
     cdef int _check_runtime(self, FairQueue queue) except -1
-    @cython.locals(entity=Entity)
+    @cython.locals(entity=Entity, leaving=cython.bint, may_stay=cython.bint)
     cdef object _dequeue(self, Task task, bint asleep, bint delay=*)
     cdef int _end_throttling(self, Task task) except -1
-    cdef object _leave(self, FairQueue queue, Entity entity, bint asleep)
+    cdef int _return_runtime(self, FairQueue queue) except -1
     cdef object _settle(self, Entity entity)
     cdef int _follow(self, FairQueue queue) except -1
     cdef object _update_shares(self, Task task)

@@ -35,6 +35,32 @@ class Hierarchy:
         Whether any task may run on more than one CPU, so that balancing matters.
     """
 
+    __slots__ = (
+        "_delays",
+        "_governed",
+        "_idle_exit_ns",
+        "_limited",
+        "_migration_cache_ns",
+        "_migration_ns",
+        "_preempt_remote_ns",
+        "_switch_ns",
+        "_tick_cost_ns",
+        "_wake_ns",
+        "_wake_remote_ns",
+        "costs",
+        "cpus",
+        "events",
+        "governor",
+        "groups",
+        "idle_bits",
+        "kernel",
+        "now_ns",
+        "on_task_throttle",
+        "spread",
+        "tick_ns",
+        "tick_phase_ns",
+    )
+
     def __init__(self, cpus: int, kernel: Kernel, costs: SchedulingCosts, tick_phase_ns: int) -> None:
         self.now_ns = 0
         self.kernel = kernel
@@ -66,8 +92,6 @@ class Hierarchy:
 
     def _account(self, cpu: Cpu) -> None:
         """Bring the running task's accounts up to now, tick by tick while no tick had anything to decide."""
-        if cpu.account_ns >= self.now_ns:
-            return
         if not cpu.tick_armed:
             self._catch_up(cpu)
         self._account_until(cpu, self.now_ns)
@@ -196,7 +220,8 @@ class Hierarchy:
         task.queue, task.parent = home, home.entity
         if self._governed:
             self.governor.comes(cpu, task, self.now_ns)
-        self._rejoin(task)
+        if task.on_queue or task.parent is not None:
+            self._rejoin(task)
         if cpu.current is not None and not cpu.tick_armed:
             self._catch_up(cpu)
         if home.entity is not None:
@@ -204,23 +229,17 @@ class Hierarchy:
         if task.load_average is not None:
             task.load_average.update(task.weight if task.on_queue else 0, self.now_ns)
         entity: Entity | None = task
-        slice_ns = 0
-        counting = True
         while entity is not None:
             queue = entity.queue
             assert queue is not None
-            if counting:
-                if entity.on_queue:
-                    counting = False
-                else:
-                    if entity is not task:
-                        entity.slice_ns, entity.custom_slice = slice_ns, True
+            if not entity.on_queue:
+                if entity.owned is not None:
+                    entity.slice_ns, entity.custom_slice = entity.owned.shortest_slice_ns(), True
+                if cpu.account_ns < self.now_ns:
                     self._account_level(queue)
-                    queue.join(entity, initial and entity is task)
-                    if queue.queued == 1 and queue.group.bandwidth is not None:
-                        self._check_runtime(queue)
-                if entity.parent is not None:
-                    slice_ns = queue.shortest_slice_ns()
+                queue.join(entity, initial and entity is task)
+                if queue.queued == 1 and queue.group.bandwidth is not None:
+                    self._check_runtime(queue)
             queue.runnable += 1
             if queue.detached:
                 task.throttled_at_ns = self.now_ns
@@ -264,20 +283,18 @@ class Hierarchy:
             task.load_average.update(task.weight, self.now_ns)
         entity: Entity | None = task
         leaving = True
+        may_stay = delay and self._delays
         while entity is not None:
             queue = entity.queue
             assert queue is not None
             queue.runnable -= 1
             if leaving:
-                self._account_level(queue)
-                if asleep and delay and self._delays and not queue.eligible(entity):
-                    entity.delayed = True
-                    leaving = False
-                else:
-                    self._leave(queue, entity, asleep)
-                    if queue.queued:
-                        leaving = False
-                    asleep = True
+                if queue.cpu.account_ns < self.now_ns:
+                    self._account_level(queue)
+                leaving = queue.leave(entity, asleep, asleep and may_stay) and queue.queued == 0
+                asleep = True
+                if leaving and queue.group.bandwidth is not None:
+                    self._return_runtime(queue)
             if queue.detached:
                 if task.throttled_at_ns >= 0:
                     self._end_throttling(task)
@@ -292,13 +309,12 @@ class Hierarchy:
             self.on_task_throttle(task.throttled_at_ns, self.now_ns, task)
         task.end_throttling(self.now_ns)
 
-    def _leave(self, queue: FairQueue, entity: Entity, asleep: bool) -> None:
-        queue.leave(entity, asleep)
+    def _return_runtime(self, queue: FairQueue) -> None:
+        """A queue that has become empty gives runtime back to the pool, which hands it on a little later."""
         bandwidth = queue.group.bandwidth
-        if bandwidth is None or queue.queued or not bandwidth.give_back(queue) or bandwidth.slack_pending:
-            return
-        bandwidth.slack_pending = True
-        self.events.push(self.now_ns + SLACK_DELAY_NS, SLACK, queue.group, 0)
+        if bandwidth is not None and bandwidth.give_back(queue) and not bandwidth.slack_pending:
+            bandwidth.slack_pending = True
+            self.events.push(self.now_ns + SLACK_DELAY_NS, SLACK, queue.group, 0)
 
     def _settle(self, entity: Entity) -> None:
         """The delayed dequeue of an entity takes place; an emptied group's entity sleeps in turn."""
@@ -309,10 +325,10 @@ class Hierarchy:
         while queue.queued == 0 and parent is not None and not queue.detached:
             above = parent.queue
             assert above is not None
-            if not above.eligible(parent):
-                parent.delayed = True
+            if not above.leave(parent, True, True):
                 return
-            self._leave(above, parent, asleep=True)
+            if above.queued == 0:
+                self._return_runtime(above)
             queue, parent = above, above.entity
 
     def _follow(self, queue: FairQueue | None) -> None:

@@ -41,6 +41,8 @@ _POSITIONED, _TRANSFERRED, _ANSWERED = range(3)
 class InputOutput(Interpreter):
     """Adds rings, back ends and devices to what tasks can do."""
 
+    __slots__ = ("back_ends", "ports")
+
     def __init__(self, cpus: int, kernel: Kernel, costs: SchedulingCosts, tick_phase_ns: int, seed: int) -> None:
         super().__init__(cpus, kernel, costs, tick_phase_ns, seed)
         self.ports: list[Port] = []

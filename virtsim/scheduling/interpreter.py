@@ -57,6 +57,18 @@ class Interpreter(Dispatcher):
         Tasks that have not ended yet.
     """
 
+    __slots__ = (
+        "_timer_latency_ns",
+        "live_tasks",
+        "lock_owners",
+        "lock_waiters",
+        "on_external",
+        "queues",
+        "semaphores",
+        "waiters",
+        "wake_at",
+    )
+
     def __init__(self, cpus: int, kernel: Kernel, costs: SchedulingCosts, tick_phase_ns: int, seed: int) -> None:
         super().__init__(cpus, kernel, costs, tick_phase_ns, seed)
         self.semaphores = Words()

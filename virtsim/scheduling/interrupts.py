@@ -39,6 +39,8 @@ class Interrupts(Halting):
         By the number in a NOTIFY instruction.
     """
 
+    __slots__ = ("doors", "interrupt_vcpu", "timer_charge_ns")
+
     def __init__(
         self,
         cpus: int,

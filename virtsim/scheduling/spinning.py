@@ -47,6 +47,8 @@ class Spinning(Interrupts):
         CPU time spent spinning for locks.
     """
 
+    __slots__ = ("_last_boosted", "held", "spin_ns", "spin_owners", "spin_waiters", "spins_for", "spun_from_ns")
+
     def __init__(
         self,
         cpus: int,

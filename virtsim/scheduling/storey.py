@@ -34,6 +34,8 @@ class Storey(Spinning):
         CPU time that a timer's interrupt takes from the task it wakes.
     """
 
+    __slots__ = ()
+
     def __init__(
         self,
         cpus: int,

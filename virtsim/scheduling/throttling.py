@@ -28,6 +28,8 @@ STOPPED = -1
 class Throttling(Hierarchy):
     """Picks the task that should run, and throttles what has no runtime left."""
 
+    __slots__ = ("_by_task", "on_throttle")
+
     def __init__(self, cpus: int, kernel: Kernel, costs: SchedulingCosts, tick_phase_ns: int) -> None:
         super().__init__(cpus, kernel, costs, tick_phase_ns)
         self._by_task = kernel.throttles_tasks
@@ -173,9 +175,11 @@ class Throttling(Hierarchy):
             assert above is not None
             above.runnable -= queue.runnable
             if leaving:
-                self._leave(above, entity, asleep=True)
+                above.leave(entity, True)
                 entity.delayed = False
                 leaving = above.queued == 0
+                if leaving:
+                    self._return_runtime(above)
             entity = None if above.detached else above.entity
 
     def _attach_group(self, queue: FairQueue) -> None:

@@ -50,6 +50,12 @@ class Words:
         """How many numbers of an ascending row are not more than ``value``."""
         return bisect_right(self.at, value)
 
+    def sort_in(self, value: int) -> int:
+        """Put a number into an ascending row, behind those that are not more; gives its place."""
+        place = bisect_right(self.at, value)
+        self.at.insert(place, value)
+        return place
+
     def insert(self, place: int, value: int) -> None:
         """Put a number before the one at ``place``."""
         self.at.insert(place, value)

@@ -50,6 +50,12 @@ cdef class Words:
                 high = middle
         return low
 
+    cpdef Py_ssize_t sort_in(self, long long value) except -1:
+        """Put a number into an ascending row, behind those that are not more; gives its place."""
+        cdef Py_ssize_t place = self.first_above(value)
+        self.insert(place, value)
+        return place
+
     cpdef int append(self, long long value) except -1:
         """Add a number at the end."""
         return self.insert(self._length, value)

@@ -39,6 +39,8 @@ class WorldSwitch(GuestTicks):
         What its own CPUs are, in order; empty on the bare machine.
     """
 
+    __slots__ = ("vcpus",)
+
     def __init__(
         self,
         cpus: int,
