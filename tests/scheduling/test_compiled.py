@@ -29,6 +29,7 @@ from virtsim.core import variant
 from virtsim.scheduling import events
 from virtsim.scheduling.events import BURST_END, CALL, TICK, TIMER, EventQueue
 from virtsim.scheduling.layout import Layout
+from virtsim.scheduling.storey import Storey
 from virtsim.scheduling.words import Words
 
 compiled = pytest.mark.needs("compiled heart")
@@ -294,3 +295,24 @@ def test_words_are_as_a_list_of_numbers(count, steps):
         else:
             assert words[values[0]] == model[values[0]]
     assert (len(words), list(words)) == (len(model), model)
+
+
+@given(st.lists(st.integers(-(2**63), 2**63 - 1) | st.integers(0, 9), max_size=60), st.randoms(use_true_random=False))
+def test_an_ascending_row_stays_so(values, random):
+    words, model = Words(), []
+    for value in values:
+        place = words.sort_in(value)
+        assert place == sum(other <= value for other in model)
+        model.insert(place, value)
+        assert list(words) == model == sorted(model)
+    random.shuffle(values)
+    for value in values:
+        place = words.take_out(value)
+        assert place == sum(other < value for other in model)
+        del model[place]
+        assert list(words) == model
+
+
+def test_every_layer_of_a_heart_has_slots():
+    """One without would give all of it a dictionary, which makes the interpreted form slower."""
+    assert not hasattr(Storey(1), "__dict__")

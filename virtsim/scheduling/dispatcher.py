@@ -83,7 +83,8 @@ class Dispatcher(Classes):
         if cpu.tick_armed or cpu.current is None:
             return
         if self._tick_matters(cpu):
-            self._catch_up(cpu)
+            if cpu.account_ns < self.now_ns:
+                self._catch_up(cpu)
             cpu.tick_armed = True
             tick_ns = self.tick_ns
             due = self.now_ns + tick_ns - (self.now_ns - self.tick_phase_ns) % tick_ns
@@ -114,8 +115,9 @@ class Dispatcher(Classes):
         if self._governed:
             self.governor.ticked(cpu, self.now_ns)
         task.burst_ns += self._tick_cost_ns
-        self._follow(task.queue)
-        self._update_shares(task)
+        if task.parent is not None:
+            self._follow(task.queue)
+            self._update_shares(task)
         if self._ends_at_ticks and task.policy is None:
             self._end_turn(cpu, task)
         if self.spread:
@@ -325,7 +327,7 @@ class Dispatcher(Classes):
             self._park_now(cpu, task)
         elif task.burst_ns > 0 or self.step(task):
             self._run_on(cpu, task)
-            if not cpu.resched_pending and not cpu.tick_armed:
+            if not cpu.tick_armed and not cpu.resched_pending:
                 self._arm_tick(cpu)
         else:
             self._schedule(cpu)

@@ -144,11 +144,10 @@ class EevdfQueue(FairQueue):
             entity.early = False
             del self.early[_place_by_vruntime(self.early, entity)]
         else:
-            place = self.deadlines.first_not_below(entity.deadline)
+            place = self.deadlines.take_out(entity.deadline)
             if self.entities[place] is not entity:
                 place = _place_by_deadline(self.deadlines, self.entities, entity)
             del self.entities[place]
-            self.deadlines.remove(place)
 
     def _admit(self) -> None:
         """Those that came too early and have become eligible wait by deadline from now on."""

@@ -224,7 +224,7 @@ class Interpreter(Dispatcher):
         task.state = BLOCKED
         task.voluntary += 1
         if task.policy is None:
-            self._dequeue(task, asleep=True)
+            self._dequeue(task, True)
         else:
             self._withdraw(task)
 

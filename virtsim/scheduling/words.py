@@ -56,6 +56,12 @@ class Words:
         self.at.insert(place, value)
         return place
 
+    def take_out(self, value: int) -> int:
+        """Take a number out of an ascending row, the first of equals; gives the place where it was."""
+        place = bisect_left(self.at, value)
+        del self.at[place]
+        return place
+
     def insert(self, place: int, value: int) -> None:
         """Put a number before the one at ``place``."""
         self.at.insert(place, value)

@@ -56,6 +56,12 @@ cdef class Words:
         self.insert(place, value)
         return place
 
+    cpdef Py_ssize_t take_out(self, long long value) except -1:
+        """Take a number out of an ascending row, the first of equals; gives the place where it was."""
+        cdef Py_ssize_t place = self.first_not_below(value)
+        self.remove(place)
+        return place
+
     cpdef int append(self, long long value) except -1:
         """Add a number at the end."""
         return self.insert(self._length, value)
