@@ -155,7 +155,8 @@ def meta_text(metas: Iterable[Any]) -> str:
             low, high = "" if meta.ge is None else f"{meta.ge}", "" if meta.le is None else f"{meta.le}"
             texts.append(f"{low} to {high}" if low and high else f"at least {low}" if low else f"at most {high}")
         if meta.pattern is not None and "A-Za-z0-9" in meta.pattern:
-            texts.append("a name: letters, digits, `_`, `.`, `-`, at most 63")
+            path = " or the path of a card that ends with `.toml`" if "toml" in meta.pattern else ""
+            texts.append(f"a name: letters, digits, `_`, `.`, `-`, at most 63{';' if path else ''}{path}")
         if meta.min_length:
             texts.append(f"{meta.min_length} to {meta.max_length} of them" if meta.max_length else "not empty")
     return f" ({'; '.join(texts)})" if texts else ""

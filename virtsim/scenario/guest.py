@@ -8,7 +8,7 @@ from msgspec import Meta
 
 from virtsim.core.errors import SpecError
 from virtsim.core.spec import CpuMax, CpuSet, Duration, Size, Spec
-from virtsim.workload.operations import Name
+from virtsim.workload.operations import CardName, Name
 from virtsim.workload.workload import Workload
 
 CpuWeight = Annotated[int, Meta(ge=1, le=10_000)]
@@ -146,7 +146,8 @@ class Guest(Limits, frozen=True):
     workload : Workload
         Its tasks.
     stack : str
-        Name of a stack card: ``native``, ``container``, ...
+        Name of a stack card (``native``, ``container``, ``xen-2003.vmware``), or the path of one that ends with
+        ``.toml``.
     group : str, optional
         The group it lives in; directly in the run's own group if absent.
     isolation : Isolation
@@ -164,7 +165,7 @@ class Guest(Limits, frozen=True):
 
     name: Name
     workload: Workload
-    stack: Name = "container"
+    stack: CardName = "container"
     group: Name | None = None
     isolation: Isolation = Isolation()
     vcpus: Annotated[int, Meta(ge=1, le=1024)] | None = None

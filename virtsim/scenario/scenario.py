@@ -13,7 +13,7 @@ from virtsim.core.spec import CpuSet, Duration, Spec, dump_toml, encode_json, fr
 from virtsim.core.units import NS_PER_S, format_duration
 from virtsim.scenario.driver_domain import DriverDomain
 from virtsim.scenario.guest import Group, Guest
-from virtsim.workload.operations import Name
+from virtsim.workload.operations import CardName, Name
 
 
 class Scenario(Spec, frozen=True, kw_only=True):
@@ -28,7 +28,8 @@ class Scenario(Spec, frozen=True, kw_only=True):
     name : str
         For tables and files.
     host : str
-        Name of a host card, or ``"this"``: the card calibrated on this machine.
+        Name of a host card, or the path of one that ends with ``.toml``; ``"this"`` is the card calibrated on this
+        machine.
     groups : list of Group
         Groups that guests may share; a parent stands before its children.
     cpus : str, optional
@@ -47,7 +48,7 @@ class Scenario(Spec, frozen=True, kw_only=True):
     guests: Annotated[list[Guest], Meta(min_length=1, max_length=1000)]
     duration: Duration
     name: Name = "scenario"
-    host: Name = "this"
+    host: CardName = "this"
     groups: Annotated[list[Group], Meta(max_length=1000)] = []
     cpus: CpuSet | None = None
     driver_domain: DriverDomain = DriverDomain()

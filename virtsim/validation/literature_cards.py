@@ -13,7 +13,7 @@ from virtsim.core.parameter import Parameter
 from virtsim.core.spec import Spec, from_builtins, read_toml
 from virtsim.platform.mixes import Mix, load_mix
 from virtsim.platform.stack import PaperStack
-from virtsim.workload.operations import Name
+from virtsim.workload.operations import CardName, Name
 
 __all__ = ["Mix", "Paper", "PaperStack", "Row", "load_mix", "load_paper"]
 
@@ -124,7 +124,7 @@ class Paper(Spec, frozen=True, kw_only=True):
 
     name: Name
     title: Text
-    host: Text
+    host: CardName
     base: Name
     stacks: dict[Name, PaperStack]
     given: dict[str, Parameter] = {}

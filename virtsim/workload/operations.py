@@ -19,7 +19,13 @@ NAME_PATTERN = explain_pattern(
     r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$(?!\n)",
     "a name: 1 to 63 letters, digits, '_', '.' or '-', the first a letter or digit",
 )
+CARD_PATTERN = explain_pattern(
+    r"^(?:[A-Za-z0-9][A-Za-z0-9_.-]{0,62}|[^\x00-\x1f\x7f]{1,240}\.toml)$(?!\n)",
+    "a name: 1 to 63 letters, digits, '_', '.' or '-', the first a letter or digit; or the path of a .toml file",
+)
 Name = Annotated[str, Meta(pattern=NAME_PATTERN)]
+#: Of a card: its name, or where it lies.
+CardName = Annotated[str, Meta(pattern=CARD_PATTERN)]
 Count = Annotated[int, Meta(ge=1, le=10**12)]
 Pages = Annotated[int, Meta(ge=1, le=2**22)]
 Body = Annotated[list["Operation"], Meta(min_length=1, max_length=1000)]
