@@ -109,6 +109,11 @@ def test_what_is_no_system_of_a_paper_lists_those_that_are(monkeypatch, tmp_path
 
 
 REFUSED = {
+    "unit": (
+        '"us"',
+        '"GUPS"',
+        "rows[0].unit: 'GUPS' is no time; known: %, ns, us, ms, s, cycles; if more of it is better",
+    ),
     "host": ('like = "xen-2003"', 'like = "xen-2003"\nhost = "opteron-2007"', "host: is that of 'xen-2003'"),
     "like": ('"xen-2003"', '"xen-2004"', "like: no paper is called 'xen-2004'; did you mean 'xen-2003'?"),
     "stack": ('"vmware"]', '"esx"]', "rows[0].predict: no such stack in this paper: 'esx'; known: linux, xen, vmware"),
@@ -123,6 +128,24 @@ def test_what_it_may_not_say_is_refused_with_the_path(tmp_path, old, new, messag
         load_paper(card(tmp_path, MORE.replace(old, new)))
     assert message in str(caught.value)
     assert "more.toml: " in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("mix", "message"),
+    {
+        "fork": "more: fork: a mix is named with its card",
+        "lmbench/frk": "more: fork: workload 'lmbench': no mix is",
+    }.items(),
+)
+def test_a_mix_that_is_none_is_told_with_the_row(tmp_path, mix, message):
+    with pytest.raises(SpecError, match=message):
+        validate_literature([card(tmp_path, MORE.replace("lmbench/fork", mix))])
+
+
+def test_cycles_need_a_clock():
+    paper = load_paper("turtles-2010")
+    with pytest.raises(SpecError, match=r"frequency: 'cpuid' is in cycles, and nobody says the clock"):
+        validate_paper(paper, load_host(paper.host).replace(frequency=0))
 
 
 def test_a_card_is_not_like_one_that_is_like_another(tmp_path):

@@ -55,7 +55,9 @@ def _load(path: Path, stamp: int) -> MixCard:
 
 def load_mix(name: str) -> Mix:
     """A mix of a workload card, as ``card/mix``; the card may be a path that ends with ``.toml``."""
-    card_name, _, mix_name = name.rpartition("/")
+    card_name, slash, mix_name = name.rpartition("/")
+    if not slash:
+        raise SpecError("", f"a mix is named with its card, as 'lmbench/fork' or 'FILE.toml/mix', not {name[:60]!r}")
     path = find_card("workloads", card_name, "workload")
     card = _load(path, path.stat().st_mtime_ns)
     if mix_name not in card.mixes:

@@ -34,12 +34,8 @@ from virtsim.platform.expand import expand, price
 from virtsim.platform.host import HostCard, load_host
 from virtsim.platform.paths import sharers
 from virtsim.platform.stack import Stack
-from virtsim.validation.literature_cards import Mix, Paper, Row, load_mix, load_paper
+from virtsim.validation.literature_cards import CYCLES, UNITS_NS, Mix, Paper, Row, load_mix, load_paper
 from virtsim.validation.literature_report import LiteratureReport, Result
-
-#: ns in one unit of a published value; cycles are turned by the host's clock, and a share is its own unit.
-UNITS_NS = {"%": 1.0, "ns": 1.0, "us": 1e3, "ms": 1e6, "s": 1e9}
-
 
 #: A number, or an array of as many as there are sets of prices.
 Numbers = Any
@@ -121,7 +117,11 @@ def _helpers(parties: Mapping[str, Mapping[str, float]], stack: Stack) -> list[M
 def _by_stack(mix: str, row: Row, paper: Paper) -> dict[str, dict[str, dict[str, float]]]:
     if not mix:
         return {stack: {"": {}} for stack in row.stacks}
-    return {stack: mix_parties(load_mix(mix), paper_stack(paper, stack)) for stack in row.stacks}
+    try:
+        events = load_mix(mix)
+    except SpecError as problem:
+        raise SpecError(f"{paper.name}: {row.benchmark}", str(problem)) from None
+    return {stack: mix_parties(events, paper_stack(paper, stack)) for stack in row.stacks}
 
 
 def _sum(many: Iterable[Mapping[str, float]]) -> dict[str, float]:
@@ -140,7 +140,11 @@ def unit_ns(row: Row, value: float, host: HostCard) -> float:
     """Time of a published value, ns; of one unit of work for a rate."""
     if row.rate:
         return 1e9 * row.work / value
-    if row.unit == "cycles":
+    if row.unit == CYCLES:
+        if not host.frequency:
+            raise SpecError(
+                f"host {host.name!r}: frequency", f"{row.benchmark!r} is in cycles, and nobody says the clock"
+            )
         return value * 1e9 / host.frequency
     return value * UNITS_NS[row.unit]
 

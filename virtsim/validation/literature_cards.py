@@ -21,6 +21,12 @@ Text = Annotated[str, Meta(min_length=1, max_length=2000)]
 Positive = Annotated[float, Meta(gt=0)]
 
 
+#: ns in one unit of a published value; a share is its own unit.
+UNITS_NS = {"%": 1.0, "ns": 1.0, "us": 1e3, "ms": 1e6, "s": 1e9}
+#: What the host's clock turns into time.
+CYCLES = "cycles"
+
+
 class Row(Spec, frozen=True, kw_only=True):
     """One benchmark of a paper.
 
@@ -83,6 +89,11 @@ class Row(Spec, frozen=True, kw_only=True):
     def _check(self) -> None:
         if not self.fixed and not self.scaled:
             raise SpecError("fixed", "a row needs a mix")
+        if not self.rate and self.unit not in (*UNITS_NS, CYCLES):
+            known = ", ".join((*UNITS_NS, CYCLES))
+            raise SpecError(
+                "unit", f"{self.unit!r} is no time; known: {known}; if more of it is better, set rate = true"
+            )
         for name in self.calibration:
             if name not in self.published:
                 raise SpecError("calibration", f"no value is published for {name!r}")
