@@ -136,3 +136,37 @@ def test_every_choice_runs_a_mixed_scenario_to_the_same_end():
     for name in CHOICES:
         run = vs.simulate(scenario, policy=name)
         assert {task.outcome for task in run.tasks} == {"finished"}, name
+
+
+class Forgetful(LastComeFirstServed):
+    """Knows no affinities where tasks begin and wake, or where they are picked."""
+
+    def place(self, task, waker_cpu):
+        return 1
+
+
+class Greedy(LastComeFirstServed):
+    def _may(self, i, cpu):
+        return True
+
+
+@pytest.mark.parametrize(
+    ("policy", "message"),
+    [
+        (Forgetful, r"policy Forgetful puts web/spin on CPU 1, but its CPUs are 0$"),
+        (Greedy, r"policy Greedy puts web/spin on CPU 1, but its CPUs are 0$"),
+    ],
+)
+def test_a_policy_that_forgets_affinities_is_told_so(policy, message):
+    """Two tasks of CPU 0, and one that keeps CPU 1 deciding anew."""
+    pinned = vs.Guest("web", stack="container", cpus="0", workload=vs.workloads.spin())
+    free = vs.Guest("job", stack="container", cpus="1", workload=vs.workloads.periodic(work="1ms", period="5ms"))
+    other = pinned.replace(name="other")
+    scenario = vs.Scenario(host="epyc-guest-linux-6.18", guests=[other, pinned, free], duration="100ms", cpus="0-1")
+    with pytest.raises(vs.ModelError, match=message.replace("web/spin", "(web|other)/spin")):
+        vs.simulate(scenario, policy=policy)
+
+
+def test_a_policy_without_a_method_that_it_needs_is_told_which(scenario):
+    with pytest.raises(NotImplementedError, match=r"Policy has no method enqueue\(task, woken\)"):
+        vs.simulate(scenario, policy=Policy)

@@ -453,7 +453,18 @@ def test_more_bandwidth_than_there_is_is_refused():
     heart = Heart(1)
     policy = heart.add_policy(Deadline())
     with pytest.raises(ModelError, match="95 %"):
-        policy.admit([Server(6 * MS, 10 * MS, 10 * MS), Server(4 * MS, 10 * MS, 10 * MS)])
+        policy.admit([(Server(run_ms * MS, 10 * MS, 10 * MS), frozenset({0})) for run_ms in (6, 4)])
+
+
+@pytest.mark.parametrize(("others", "refused"), [({0}, "1.20 of 1 CPUs .0.;"), ({1}, ""), ({0, 1}, "")])
+def test_bandwidth_is_counted_on_the_cpus_that_tasks_are_confined_to(others, refused):
+    policy = Heart(2).add_policy(Deadline())
+    asking = [(Server(6 * MS, 10 * MS, 10 * MS), frozenset(cpus)) for cpus in ({0}, others)]
+    if refused:
+        with pytest.raises(ModelError, match=refused):
+            policy.admit(asking)
+    else:
+        policy.admit(asking)
 
 
 @st.composite

@@ -102,11 +102,16 @@ class MachineBuilder:
         )
         if card.cpufreq is not None:
             self.heart.govern(_frequencies(card, card.cpufreq))
-        specs = [task for guest in scenario.guests if guest.vcpus is None for task in guest.workload.tasks]
+        everywhere = frozenset(range(card.topology.cpus))
+        specs = [
+            (task, frozenset(task.cpus or scenario.allowed_cpus(guest) or everywhere))
+            for guest in scenario.guests
+            if guest.vcpus is None
+            for task in guest.workload.tasks
+        ]
         #: The scheduling classes of each kernel.
         self.classes = {self.heart: Classes(self.heart, specs, card.kernel.numbers, self._realtime_groups())}
         self.chosen = chosen or ChosenPolicy(None)
-        everywhere = frozenset(range(card.topology.cpus))
         self.allowed = frozenset(scenario.cpus) if scenario.cpus else everywhere
         self.chosen.add_to(self.heart, self.allowed)
         self.groups: dict[str, Group] = {}
@@ -201,7 +206,8 @@ class MachineBuilder:
                 below = self.storeys[guest.name][-2]
                 threads = below.root
             group = heart.root
-            self.classes[heart] = Classes(heart, guest.workload.tasks, self.card.kernel.numbers, 0)
+            specs = [(task, frozenset(task.cpus or group.cpus)) for task in guest.workload.tasks]
+            self.classes[heart] = Classes(heart, specs, self.card.kernel.numbers, 0)
             if stack.kinds[-1].name == "container":
                 group = heart.add_group(f"{guest.name}/container", group, group_load(100), group.cpus)
         compiler = GuestCompiler(

@@ -20,8 +20,8 @@ class Classes:
     Parameters
     ----------
     heart : Heart
-    specs : sequence of TaskSpec
-        All tasks of the kernel.
+    specs : sequence of (TaskSpec, frozenset of int)
+        All tasks of the kernel, and the CPUs that each may use.
     version : tuple of int
         Of the kernel.
     groups : int
@@ -33,14 +33,18 @@ class Classes:
         If deadline tasks ask for more than there is.
     """
 
-    def __init__(self, heart: Heart, specs: Sequence[TaskSpec], version: tuple[int, ...], groups: int) -> None:
+    def __init__(
+        self, heart: Heart, specs: Sequence[tuple[TaskSpec, frozenset[int]]], version: tuple[int, ...], groups: int
+    ) -> None:
         self.deadline: Deadline | None = None
         self.realtime: RealTime | None = None
-        servers = [_server(spec) for spec in specs for _ in range(spec.count) if spec.policy == "deadline"]
+        servers = [
+            (_server(spec), cpus) for spec, cpus in specs for _ in range(spec.count) if spec.policy == "deadline"
+        ]
         if servers:
             self.deadline = heart.add_policy(Deadline())
             self.deadline.admit(servers)
-        if any(spec.policy in ("fifo", "rr") for spec in specs):
+        if any(spec.policy in ("fifo", "rr") for spec, _ in specs):
             self.realtime = heart.add_policy(RealTime(version >= FAIR_SERVER and not groups, groups))
 
     def classify(self, task: Task, spec: TaskSpec) -> None:

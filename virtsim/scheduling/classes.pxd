@@ -13,6 +13,9 @@ cdef class Classes(Throttling):
     cdef public list policies
     cdef list _node_costs
 
+    @cython.locals(policy=Policy, chosen=cython.longlong)
+    cdef long long _place_by_policy(self, Task task, long long waker_cpu) except? -2
+    cdef int _check_place(self, Task task, long long cpu) except -1
     @cython.locals(cpu=Cpu, policy=Policy)
     cdef object _admit(self, Task task, bint woken)
     @cython.locals(cpu=Cpu, policy=Policy)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TypeVar
 
+from virtsim.core.errors import ModelError
 from virtsim.scheduling.cpu import Cpu
 from virtsim.scheduling.group import Group
 from virtsim.scheduling.policy import Policy
@@ -39,6 +40,22 @@ class Classes(Throttling):
         policy.attach()
         return policy
 
+    def _place_by_policy(self, task: Task, waker_cpu: int) -> int:
+        """Where a task's policy wants it."""
+        policy: Policy = task.policy
+        chosen = policy.place(task, waker_cpu)
+        if chosen != task.cpu:
+            self._check_place(task, chosen)
+        return chosen
+
+    def _check_place(self, task: Task, cpu: int) -> None:
+        """Policies are users' own: one that forgets a task's affinity is told so."""
+        if cpu not in task.cpus:
+            allowed = ", ".join(map(str, sorted(task.cpus)))
+            raise ModelError(
+                f"policy {type(task.policy).__name__} puts {task.name} on CPU {cpu}, but its CPUs are {allowed}"
+            )
+
     def _admit(self, task: Task, woken: bool) -> None:
         """A task of a policy waits on ``task.cpu``."""
         cpu = self.cpus[task.cpu]
@@ -71,6 +88,7 @@ class Classes(Throttling):
             if task is None:
                 continue
             if task.cpu != cpu.number:
+                self._check_place(task, cpu.number)
                 source = self.cpus[task.cpu]
                 if self._governed:
                     self.governor.policy_task(source, policy, task, -1, self.now_ns)

@@ -63,7 +63,7 @@ cdef class Dispatcher(Classes):
     cdef int _park_now(self, Cpu cpu, Task task) except -1
     @cython.locals(cpu=Cpu, local=cython.bint)
     cpdef long long wake(self, Task task, long long waker_cpu, bint timer=*, bint sync=*)
-    @cython.locals(policy=Policy)
+    @cython.locals(chosen=cython.longlong)
     cdef int _wake_by_policy(self, Task task, long long waker_cpu) except -1
     cdef long long _drawn(self, tuple quantiles)
     @cython.locals(running=Task, mine=Entity, its=Entity, common=FairQueue)

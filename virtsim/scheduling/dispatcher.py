@@ -376,8 +376,7 @@ class Dispatcher(Classes):
         return 0 if timer else self._wake_ns
 
     def _wake_by_policy(self, task: Task, waker_cpu: int) -> None:
-        policy: Policy = task.policy
-        chosen = policy.place(task, waker_cpu)
+        chosen = self._place_by_policy(task, waker_cpu)
         if chosen != task.cpu:
             self._move(task, chosen)
         self._admit(task, True)

@@ -192,7 +192,7 @@ class Interpreter(Dispatcher):
         task.since_ns = task.entered_ns = self.now_ns
         task.state = BLOCKED
         policy: Policy | None = task.policy
-        chosen = self.placement.choose_for_fork(task) if policy is None else policy.place(task, task.cpu)
+        chosen = self.placement.choose_for_fork(task) if policy is None else self._place_by_policy(task, task.cpu)
         self._move(task, chosen)
         task.migrations = 0
         task.burst_ns = 0

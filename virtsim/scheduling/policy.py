@@ -56,11 +56,11 @@ class Policy:
 
     def enqueue(self, task: Task, woken: bool) -> None:
         """``task`` waits from now on; ``woken`` says that it slept or is new, otherwise it has just run."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} has no method enqueue(task, woken), which every policy needs")
 
     def pick(self, cpu: Cpu) -> Task | None:
         """Take out the waiting task that is to run on ``cpu`` now; None leaves the CPU to lower policies."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} has no method pick(cpu), which every policy needs")
 
     def blocked(self, task: Task) -> None:
         """The running ``task`` goes to sleep or ends."""

@@ -72,21 +72,25 @@ class Deadline(Policy):
         """Their time is counted on each CPU."""
         self.taken_ns = [0] * len(self.heart.cpus)
 
-    def admit(self, servers: list[Server]) -> None:
-        """Refuse what no schedule could keep.
+    def admit(self, asking: list[tuple[Server, frozenset[int]]]) -> None:
+        """Refuse what no schedule could keep, of reservations and the CPUs that each may use.
+
+        The kernel counts by root domain: a set of CPUs to which tasks are confined is one here.
 
         Raises
         ------
         ModelError
             If runtimes over periods add up to more than 95 % of the CPUs.
         """
-        cpus = len(self.heart.cpus)
-        asked = sum(server.runtime_ns / server.period_ns for server in servers)
-        if asked * 100 > ADMITTED_PERCENT * cpus:
-            raise ModelError(
-                f"deadline tasks ask for {asked:.2f} of {cpus} CPUs; runtimes over periods may add up to "
-                f"{ADMITTED_PERCENT} % of them, as the kernel demands"
-            )
+        everywhere = frozenset(range(len(self.heart.cpus)))
+        for cpus in {*(cpus for _, cpus in asking), everywhere}:
+            asked = sum(server.runtime_ns / server.period_ns for server, mine in asking if mine <= cpus)
+            if asked * 100 > ADMITTED_PERCENT * len(cpus):
+                those = ", ".join(map(str, sorted(cpus)))
+                raise ModelError(
+                    f"deadline tasks ask for {asked:.2f} of {len(cpus)} CPUs ({those}); runtimes over periods may add "
+                    f"up to {ADMITTED_PERCENT} % of them, as the kernel demands"
+                )
 
     def enqueue(self, task: Task, woken: bool) -> None:
         """By absolute deadline; a new one where the old cannot be kept within the bandwidth."""
