@@ -18,10 +18,11 @@ def test_a_manifest_tells_ticks_and_periods_by_name():
     run = SimpleNamespace(
         manifest={
             "tick": {"period_ns": 4 * MS, "passed_ns": 1_041_838},
+            "begin_cpus": {"b/spin": 1},
             "cgroups": {"period_phase_ns": {"guest-a": 5, "group-pod": 6, "group-pod/guest-my-b": 7}},
         }
     )
-    assert Circumstances.of(run, 4 * MS) == (1_041_838, {"a": 5, "pod": 6, "my-b": 7})
+    assert Circumstances.of(run, 4 * MS) == (1_041_838, {"a": 5, "pod": 6, "my-b": 7}, {"b/spin": 1})
     assert Circumstances.of(run, MS).tick_passed_ns is None, "another kernel's ticks are not this card's"
     assert Circumstances.of(SimpleNamespace(manifest={}), MS) == Circumstances()
 
@@ -51,3 +52,13 @@ def test_ticks_come_when_they_are_said_to():
     ends = [piece.end_ns for piece in run.slices][:-1]
     assert len(ends) >= 10
     assert {end_ns % TICK_NS for end_ns in ends} == {TICK_NS - TICK_NS // 3}
+
+
+def test_processes_begin_where_they_are_said_to():
+    """Two of three hogs begin on CPU 1, where the kernel would not have put both; the third is placed."""
+    guests = [Guest(name=name, workload=workloads.spin()) for name in "abc"]
+    scenario = Scenario(guests=guests, duration="3ms", cpus="0-1")
+    begins = Circumstances(0, begin_cpus={"a/spin": 1, "b/spin": 1, "c/spin": 5})
+    run = simulate(scenario, host=CARD, circumstances=begins, timeline=True)
+    first = {piece.guest: piece.cpu for piece in reversed(run.slices)}
+    assert first == {"a": 1, "c": 0}, "b waits for a's turn to end; CPU 5 is none that c may use"

@@ -338,3 +338,25 @@ def test_who_joins_one_level_has_no_other_levels_accounts_brought_up_to_now():
     heart.advance(8 * MS)
     assert [remaining for remaining, _ in seen] == [3 * MS, 3 * MS, 3 * MS, 3 * MS]
     assert seen[0][1] < seen[1][1] < seen[2][1] == seen[3][1], "the root's own account follows ticks and wake-ups"
+
+
+@pytest.mark.parametrize(
+    ("weights", "order"),
+    [({"a": 200, "b": 100}, "aaaaaa"), ({"b": 100, "a": 200}, "bababa")],
+    ids=["the heavier is older", "the heavier is newer"],
+)
+def test_groups_that_are_released_together_come_back_the_newest_first(switches, weights, order):
+    """The first on an empty queue loses its lag. Each refill of 1 ms is good for one turn, of a tick.
+
+    Who is picked when the quota is used up parks first, with what it is owed; the one that ran parks last,
+    alone on the queue, and so owes nothing any more. If the one that is owed comes back first, that is forgotten,
+    and the heavier runs again.
+    """
+    heart = Heart(1, tick_phase_ns=4 * MS)
+    seen = switches(heart)
+    outer = heart.add_group("o", heart.root, group_load(100), heart.root.cpus, Bandwidth(1 * MS, 20 * MS, 0, 5 * MS, 0))
+    for name, weight in weights.items():
+        add(heart, name, hog(), group=heart.add_group(name, outer, group_load(weight), heart.root.cpus))
+    heart.advance(480 * MS)
+    ran = [name for (time, _, name), (after, _, _) in itertools.pairwise(seen) if name and after - time >= 4 * MS]
+    assert "".join(ran) == order

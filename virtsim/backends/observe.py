@@ -296,6 +296,7 @@ class _Observation:
         manifest: dict[str, Any] = {
             "phases": self.phases,
             "tick": {"period_ns": header("tick_ns"), "passed_ns": header("tick_passed_ns")},
+            "begin_cpus": report.begin_cpus(),
             "kernel": kernel.facts(self.runner.path),
             "noise": noise.as_manifest(measured, limits, 1, window_ns),
             "runner": {

@@ -108,6 +108,11 @@ class Report:
 
     # ---- Tasks ----
 
+    def begin_cpus(self) -> dict[str, int]:
+        """On which CPU each process began its program, by guest/process."""
+        rows = zip(self.names, self._processes)
+        return {f"{name.guest}/{name.task}": row["began_cpu"] for name, row in rows if row["began_ns"]}
+
     @property
     def duration_ns(self) -> int:
         """The scenario's duration, or less if all tasks ended before."""

@@ -285,7 +285,11 @@ class MachineBuilder:
         )
         self.classes[heart].classify(task, spec)
         self.tasks.append((guest, process, task))
-        heart.start(task, spec.start, min(cpus))
+        begins = self.circumstances.begin_cpus.get(task.name) if heart is self.heart else None
+        if begins in cpus:
+            heart.start(task, spec.start, begins, placed=True)
+        else:
+            heart.start(task, spec.start, min(cpus))
 
 
 def _needs_storeys(scenario: Scenario) -> bool:

@@ -1,4 +1,4 @@
-"""What a machine was just doing by itself when a run began."""
+"""What a machine did by itself when a run began: where its clocks stood, and where it put the tasks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from virtsim.results.run import Run
 
 
 class Circumstances(NamedTuple):
-    """Phases of the host's clocks at the begin of a run; what is not known is drawn.
+    """What is known of the begin of a run; the rest is drawn, or decided as the kernel does for new tasks.
 
     Attributes
     ----------
@@ -17,10 +17,14 @@ class Circumstances(NamedTuple):
         Time since the last tick.
     periods_ns : mapping of str to int, ns
         When the first bandwidth period after the begin starts, by the name of the group or guest.
+    begin_cpus : mapping of str to int
+        On which CPU each process begins, by guest/process: the real back end's are there before the run begins, each
+        asleep on some CPU, and a kernel that wakes them together places them by what they did before.
     """
 
     tick_passed_ns: int | None = None
     periods_ns: Mapping[str, int] = {}
+    begin_cpus: Mapping[str, int] = {}
 
     @classmethod
     def of(cls, run: Run, tick_ns: int) -> Circumstances:
@@ -31,4 +35,5 @@ class Circumstances(NamedTuple):
             tick.get("passed_ns") if tick.get("period_ns") == tick_ns else None,
             # By path: "group-pod/guest-web" is the guest web.
             {path.rpartition("/")[2].partition("-")[2]: phase_ns for path, phase_ns in periods_ns.items()},
+            run.manifest.get("begin_cpus") or {},
         )

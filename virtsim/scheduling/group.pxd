@@ -14,5 +14,7 @@ cdef class Group:
     cdef public list entities
     cdef public long long cpu_time_ns
     cdef public long long load_average
+    cdef public long long children
+    cdef public tuple walk
 
     cpdef long long share_on(self, FairQueue queue)

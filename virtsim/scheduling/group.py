@@ -31,9 +31,24 @@ class Group:
         By CPU, on the parent's queue there; empty for the root.
     cpu_time_ns : int, ns
         Used by all tasks in it and below it.
+    walk : tuple of int
+        Sorts groups as the kernel's walk over the tree meets them: of those within one the newest first, and each
+        after those within it (``walk_tg_tree_from`` with what is done on the way up).
     """
 
-    __slots__ = ("bandwidth", "cpu_time_ns", "cpus", "entities", "load", "load_average", "name", "parent", "queues")
+    __slots__ = (
+        "bandwidth",
+        "children",
+        "cpu_time_ns",
+        "cpus",
+        "entities",
+        "load",
+        "load_average",
+        "name",
+        "parent",
+        "queues",
+        "walk",
+    )
 
     def __init__(
         self,
@@ -53,6 +68,11 @@ class Group:
         self.cpu_time_ns = 0
         #: Sum of the queues' load averages, for the distribution of shares over CPUs.
         self.load_average = 0
+        self.children = 0
+        self.walk: tuple[int, ...] = (1,)
+        if parent is not None:
+            parent.children += 1
+            self.walk = (*parent.walk[:-1], -parent.children, 1)
 
     def share_on(self, queue: FairQueue) -> int:
         """The part of the group's shares that its entity gets on one CPU.

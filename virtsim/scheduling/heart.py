@@ -179,12 +179,12 @@ class Heart(InputOutput):
         self.start(task, 0, cpu)
         self.live_tasks -= 1
 
-    def start(self, task: Task, at_ns: int, cpu: int) -> None:
-        """Let a task begin its program at ``at_ns`` on ``cpu``, where it is forked."""
+    def start(self, task: Task, at_ns: int, cpu: int, placed: bool = False) -> None:
+        """Let a task begin its program at ``at_ns``, on ``cpu`` if it is placed there; if not, it is forked there."""
         task.cpu = cpu
         self._adopt(task)
         self.live_tasks += 1
-        self.events.push(at_ns, START, task, 0)
+        self.events.push(at_ns, START, task, int(placed))
 
     def _adopt(self, task: Task) -> None:
         """Keep a task, and its load where it may move."""
@@ -243,7 +243,7 @@ class Heart(InputOutput):
             group.bandwidth.slack_pending = False
             self._release(group)
         elif kind == START:
-            self._start(subject)
+            self._start(subject, version != 0)
         elif kind == DEVICE:
             self._device(subject, version)
         elif kind == STEAL:

@@ -33,7 +33,7 @@ cdef class Interpreter(Dispatcher):
     )
     cpdef bint step(self, Task task)
     @cython.locals(cpu=Cpu, policy=Policy, chosen=cython.longlong)
-    cdef int _start(self, Task task) except -1
+    cdef int _start(self, Task task, bint placed=*) except -1
     @cython.locals(policy=Policy)
     cdef int _next_job(self, Task task, long long release_ns) except -1
     cdef int _block(self, Task task) except -1

@@ -187,13 +187,17 @@ class Interpreter(Dispatcher):
                     return outcome == NEEDS_TIME
         raise ModelError(f"{task.name} goes round more than {MAX_ROUNDS_AT_ONCE} times without using any time")
 
-    def _start(self, task: Task) -> None:
+    def _start(self, task: Task, placed: bool = False) -> None:
+        """A task begins its program: where it is, if it has been placed there, else where a new one belongs."""
         task.start_ns = self.now_ns
         task.since_ns = task.entered_ns = self.now_ns
         task.state = BLOCKED
         policy: Policy | None = task.policy
-        chosen = self.placement.choose_for_fork(task) if policy is None else self._place_by_policy(task, task.cpu)
-        self._move(task, chosen)
+        if placed:
+            task.recent_cpu = task.cpu
+        else:
+            chosen = self.placement.choose_for_fork(task) if policy is None else self._place_by_policy(task, task.cpu)
+            self._move(task, chosen)
         task.migrations = 0
         task.burst_ns = 0
         task.state = RUNNABLE

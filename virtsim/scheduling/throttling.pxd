@@ -41,5 +41,8 @@ cdef class Throttling(Hierarchy):
 cdef bint _is_cut_off(FairQueue queue)
 
 
+cpdef tuple _walk(Task task)
+
+
 @cython.locals(queue=FairQueue)
 cdef bint _stays_parked(Task task)

@@ -151,13 +151,17 @@ class Throttling(Hierarchy):
             queue = queue.entity.queue if queue.entity is not None else None
 
     def _unpark(self, cpu: Cpu) -> None:
-        """Bring back the tasks of a CPU of which no group is throttled any more, the latest first."""
+        """Bring back the tasks of a CPU of which no group is throttled any more: group by group, the latest first.
+
+        Who joins an empty queue loses its lag, so the order decides who runs when several groups are released at once.
+        """
         staying: list[Task] = []
         going: list[Task] = []
         for task in cpu.parked:
             (staying if _stays_parked(task) else going).append(task)
         cpu.parked = staying
-        for task in reversed(going):
+        going.reverse()
+        for task in sorted(going, key=_walk):
             self._end_throttling(task)
             self._enqueue(task)
 
@@ -244,6 +248,10 @@ def _is_cut_off(queue: FairQueue) -> bool:
             return True
         entity = above.entity
     return False
+
+
+def _walk(task: Task) -> tuple[int, ...]:
+    return task.group.walk
 
 
 def _stays_parked(task: Task) -> bool:

@@ -238,6 +238,7 @@ struct process {
     int64_t state;
     int64_t host_pid;
     int64_t began_ns;
+    int64_t began_cpu; /* where it was then; means nothing without a began_ns */
     int64_t ended_ns;
     int64_t end; /* enum process_end */
     int64_t opened; /* 1 if it was there at the release */

@@ -495,6 +495,7 @@ _Noreturn void task_main(int process, const int (*pipes)[2], int64_t clock_offse
     self.zero_ns = HEADER->released_ns + clock_offset_ns;
     if (p->start_ns > 0)
         sleep_until(p->start_ns);
+    p->began_cpu = sched_getcpu();
     p->began_ns = now_ns();
     run_block(&INSTRUCTIONS[p->code], p->code_count);
     finish(0);
