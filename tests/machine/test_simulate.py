@@ -12,12 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from virtsim.core.errors import ModelError, SpecError
+from virtsim.core.spec import CpuSet
 from virtsim.machine import simulate
 from virtsim.platform.expand import combine, price
 from virtsim.platform.host import reference_card
 from virtsim.platform.operations import operation_events
 from virtsim.platform.stack import load_stack
-from virtsim.scenario.guest import Guest
+from virtsim.scenario.guest import Group, Guest
 from virtsim.scenario.scenario import Scenario
 from virtsim.workload.builders import ping_pong, request_server, spin, syscall_loop
 from virtsim.workload.operations import Compute, Repeat, Work
@@ -163,7 +164,7 @@ def test_the_timeline_is_the_accounts():
 SOURCE = """
 from virtsim.machine import simulate
 from virtsim.platform.host import reference_card
-from virtsim.scenario.guest import Guest
+from virtsim.scenario.guest import Group, Guest
 from virtsim.scenario.scenario import Scenario
 from virtsim.workload.builders import request_server, spin
 guests = [Guest(name="a", workload=request_server("200/s", "exponential(1ms)", 2)), Guest(name="b", workload=spin(3))]
@@ -189,8 +190,17 @@ def test_another_seed_or_replication_or_phase_gives_another_run():
 
 
 def test_what_is_not_there_is_one_clear_error():
-    with pytest.raises(SpecError, match="has no CPU 9"):
-        simulate(scenario(Guest(name="g", workload=spin()), cpus="9"), host=CARD)
+    guest, group = Guest(name="g", workload=spin()), Group(name="p", cpus=CpuSet([9]))
+    for told, where in {
+        "cpus": scenario(guest, cpus="9"),
+        r"guests\[0\]\.cpus": scenario(guest.replace(cpus=CpuSet([9])), cpus=None),
+        r"groups\[0\]\.cpus": scenario(guest.replace(group="p"), cpus=None, groups=[group]),
+        r"guests\[0\]\.workload\.tasks\[0\]\.cpus": scenario(
+            guest.replace(workload=Workload(tasks=[guest.workload.tasks[0].replace(cpus=CpuSet([9]))])), cpus=None
+        ),
+    }.items():
+        with pytest.raises(SpecError, match=f"^{told}: .* has no CPU 9"):
+            simulate(where, host=CARD)
     with pytest.raises(SpecError, match="at least 0"):
         simulate(scenario(Guest(name="g", workload=spin())), seed=-1, host=CARD)
 

@@ -96,12 +96,22 @@ def _check(scenario: Scenario, card: HostCard) -> None:
             for cpu in mine or scenario.allowed_cpus(guest) or ():
                 if cpu >= card.topology.cpus:
                     last = card.topology.cpus - 1
-                    raise SpecError(f"{path}.cpus", f"host {card.name!r} has no CPU {cpu}; its CPUs are 0 to {last}")
+                    where = f"{path}.cpus" if mine else _said_where(scenario, i)
+                    raise SpecError(where, f"host {card.name!r} has no CPU {cpu}; its CPUs are 0 to {last}")
     if card.kernel.scheduler not in ("eevdf", "cfs"):
         raise ModelError(
             f"host {card.name!r} schedules by {card.kernel.scheduler!r}, which is not modelled; known: eevdf, cfs. "
-            'With policy = "cfs", or a copy of the card with kernel.scheduler = "cfs", that of 2.6.23 stands in'
+            'With a copy of the card with kernel.scheduler = "cfs" that of 2.6.23 stands in, with policy = "cfs" for '
+            "virtual CPUs as well"
         )
+
+
+def _said_where(scenario: Scenario, i: int) -> str:
+    """Path of the CPUs that a guest is allowed."""
+    if scenario.guests[i].cpus is not None:
+        return f"guests[{i}].cpus"
+    around = [group for group in scenario.groups_around(scenario.guests[i]) if group.cpus is not None]
+    return f"groups[{scenario.groups.index(around[0])}].cpus" if around else "cpus"
 
 
 def _manifest(card: HostCard, replication: int, phases: int) -> dict[str, Any]:
