@@ -105,17 +105,22 @@ class TlbProfile(NamedTuple):
         TLB misses in 100 000 instructions; published ones are in the workload card ``tlb``.
     instructions_per_ns : float
         Of the reference core while it does not wait for a walk.
+    accesses : float
+        Loads and stores for each instruction; assumed: a quarter loads, a tenth stores. They are part of computing,
+        but where memory is emulated.
     """
 
     misses_per_100k: float
     instructions_per_ns: float = 1.0
+    accesses: float = 0.35
 
 
 def compute_events(work_ns: float, profile: TlbProfile | None = None) -> tuple[Event, ...]:
     """Events of computing for ``work_ns`` of the reference core.
 
     With a profile the work is that of a program whose translations never miss; the misses come on top, each
-    a page-table walk, which a stack with two dimensions of tables makes longer.
+    a page-table walk, which a stack with two dimensions of tables makes longer. Under an emulator every access is
+    looked up in software.
 
     References
     ----------
@@ -124,7 +129,9 @@ def compute_events(work_ns: float, profile: TlbProfile | None = None) -> tuple[E
     events = (Event("compute", work_ns),)
     if profile is None:
         return events
-    return (*events, Event("tlb_miss", work_ns * profile.instructions_per_ns * profile.misses_per_100k / 1e5))
+    instructions = work_ns * profile.instructions_per_ns
+    accesses = Event("memory_access", instructions * profile.accesses)
+    return (*events, accesses, Event("tlb_miss", instructions * profile.misses_per_100k / 1e5))
 
 
 def work_events(unit: str, times: float = 1.0, size: int = 0) -> tuple[Event, ...]:
