@@ -43,6 +43,22 @@ class Point(NamedTuple):
     ways: float
 
 
+class Batch(NamedTuple):
+    """Packets of which so many share their notifications.
+
+    Packets a second; CPU time (ns) of everybody and of the sender for each, in the machine and in the expansion; kicks
+    and interrupts for each batch.
+    """
+
+    rate: float
+    spent_ns: float
+    expanded_ns: float
+    sender_ns: float
+    sender_expanded_ns: float
+    kicks: float
+    interrupts: float
+
+
 def run(context) -> None:
     """Sweep, check the laws, draw."""
     p = context.parameters
@@ -180,15 +196,25 @@ def sending(p, host, name, seed, **parameters):
     return vs.simulate(vs.Scenario(guests=[guest], duration=p["ring_duration"]), seed=seed, host=host)
 
 
-def batched(p, host, name, seed):
-    """By batch, told always: packets a second, CPU time of all for each (ns), and that of its expansion (ns)."""
+def batched(p, host, name, seed) -> list[Batch]:
+    """What the machine makes of a batch, told always, and what its expansion says; for each size of a batch."""
     found = []
     for batch in p["batches"]:
         run = sending(p, host, name, seed, batch=batch, suppression=0)
         done = run.value("g/nic-out", "io_completed")
         stack = vs.load_stack(p["stacks"][name]).with_parameters({p["ringed"][name]: {"batch": batch}})
-        expanded_ns = price(stack.expand("packet_send", p["message"]), host)
-        found.append((done / run.duration_ns * 1e9, sum(task.cpu_time_ns for task in run.tasks) / done, expanded_ns))
+        expansion = stack.expand("packet_send", p["message"])
+        found.append(
+            Batch(
+                rate=done / run.duration_ns * 1e9,
+                spent_ns=sum(task.cpu_time_ns for task in run.tasks) / done,
+                expanded_ns=price(expansion, host),
+                sender_ns=run.value("g/client", "cpu_time") / done,
+                sender_expanded_ns=price(expansion.parties[""], host) + host.price("runner_step"),
+                kicks=run.value("g/nic-out", "kicks") * batch / done,
+                interrupts=run.value("g/nic-out", "interrupts") * batch / done,
+            )
+        )
     return found
 
 
@@ -296,11 +322,17 @@ def record_batches(context, batches) -> None:
     """What a driver saves that tells its back end once for several packets."""
     most = context.parameters["batches"][-1]
     for name, points in batches.items():
-        context.record(f"{name}: packets, batch of {most} over one by one", points[-1][0] / points[0][0])
-        context.record(f"{name}: CPU time of a packet, batch of {most} over one by one", points[-1][1] / points[0][1])
-        gains = [later[1] / earlier[1] for earlier, later in itertools.pairwise(points)]
+        context.record(f"{name}: packets, batch of {most} over one by one", points[-1].rate / points[0].rate)
+        context.record(
+            f"{name}: CPU time of a packet, batch of {most} over one by one", points[-1].spent_ns / points[0].spent_ns
+        )
+        gains = [later.spent_ns / earlier.spent_ns for earlier, later in itertools.pairwise(points)]
         context.record(f"{name}: CPU time of a packet, largest step up", max(gains))
-    off = [abs(spent / expanded - 1) for points in batches.values() for _, spent, expanded in points]
+        context.record(f"{name}: kicks for a batch, off one, largest", max(abs(point.kicks - 1) for point in points))
+        context.record(f"{name}: interrupts for a batch, most", max(point.interrupts for point in points))
+        off = [abs(point.sender_ns / point.sender_expanded_ns - 1) for point in points]
+        context.record(f"{name}: CPU time of a packet's sender, off its expansion, largest", max(off))
+    off = [abs(point.spent_ns / point.expanded_ns - 1) for points in batches.values() for point in points]
     context.record("CPU time of a packet in the machine, off its expansion, largest", max(off))
 
 
@@ -443,9 +475,9 @@ def draw_batches(folder, p, batches) -> None:
         panels = new_panels(1, 2, 10.0, 4.2, sharex=True)
         for name, points in batches.items():
             look = {"color": colours(p)[name], "marker": "o", "markersize": 4}
-            panels[0].plot(p["batches"], [rate / 1e3 for rate, _, _ in points], label=name, **look)
-            panels[1].plot(p["batches"], [spent / 1e3 for _, spent, _ in points], label=name, **look)
-            expanded = [expanded / 1e3 for _, _, expanded in points]
+            panels[0].plot(p["batches"], [point.rate / 1e3 for point in points], label=name, **look)
+            panels[1].plot(p["batches"], [point.spent_ns / 1e3 for point in points], label=name, **look)
+            expanded = [point.expanded_ns / 1e3 for point in points]
             panels[1].plot(p["batches"], expanded, color=look["color"], linestyle=":", label=f"{name}, expansion alone")
         over_powers_of_two(panels, p["batches"], "packets that share a notification", "CPU time of all a packet (µs)")
         handles, labels = panels[1].get_legend_handles_labels()

@@ -8,7 +8,7 @@ from virtsim.core.data import card_names
 from virtsim.core.errors import SpecError
 from virtsim.machine import simulate
 from virtsim.machine.devices import PartTimes
-from virtsim.platform.expand import expand
+from virtsim.platform.expand import expand, price
 from virtsim.platform.host import Devices, reference_card
 from virtsim.platform.paths import io_parts
 from virtsim.platform.stack import load_stack
@@ -16,13 +16,26 @@ from virtsim.scenario.guest import Guest
 from virtsim.scenario.scenario import Scenario
 from virtsim.scheduling.settings import SchedulingCosts
 from virtsim.workload.builders import repeat, spin
-from virtsim.workload.operations import DiskRead, DiskWrite, PacketCall, PacketSend
+from virtsim.workload.operations import (
+    Compute,
+    DiskRead,
+    DiskWrite,
+    Exit,
+    ForkWait,
+    PacketCall,
+    PacketSend,
+    Periodic,
+    Repeat,
+    Sleep,
+)
+from virtsim.workload.workload import Task, Workload
 
 CARD = reference_card()
 STACKS = (
     "native", "container", "container-docker", "kvm", "kvm-user-devices", "kvm-emulated-devices", "kvm-passthrough",
     "xen-pv",
 )  # fmt: skip
+INTERRUPTS = ("interrupts_per_packet", "interrupts_per_request")
 
 
 def run_on(stack, operation, count=None, tasks=1, host=CARD, duration="20ms", cpus="0-1", extra=()):
@@ -42,6 +55,31 @@ def test_the_parts_together_are_the_expansion(stack, event):
     totals = expand(event, load_stack(stack), 1000).totals
     parts = io_parts(event, load_stack(stack), 1000).totals
     assert parts == pytest.approx(dict(totals))
+
+
+@pytest.mark.parametrize("event", ["file_io", "packet_send", "packet_receive"])
+@pytest.mark.parametrize(
+    ("stack", "changes", "batch", "coalesced"),
+    [
+        ("kvm", {"virtio": {"batch": 8}}, 8, 8),
+        ("xen-pv", {"split-driver": {"batch": 5}}, 5, 5),
+        ("kvm-emulated-devices", {"emulated-device": {"batch": 3}}, 3, 3),
+        ("container", {"linux": dict.fromkeys(INTERRUPTS, 0.25)}, 1, 4),
+        ("kvm-passthrough", {"linux": dict.fromkeys(INTERRUPTS, 0.5)}, 1, 2),
+        ("xen-pv", {"split-driver": {"batch": 6}, "linux": dict.fromkeys(INTERRUPTS, 2)}, 6, 3),
+        ("native", {"linux": dict.fromkeys(INTERRUPTS, 0)}, 1, 1),
+    ],
+)  # fmt: skip
+def test_what_a_batch_shares_is_whole_in_the_parts_and_shared_in_their_sum(stack, changes, batch, coalesced, event):
+    one, many = load_stack(stack), load_stack(stack).with_parameters(changes)
+    parts, whole = io_parts(event, many, 1000), io_parts(event, one, 1000)
+    assert parts.totals == pytest.approx(dict(expand(event, many, 1000).totals))
+    assert (parts.batch, parts.coalesced) == (batch, coalesced)
+    assert parts.kick == pytest.approx(whole.kick)
+    parts.request.update({name: parts.request.get(name, 0) + times for name, times in parts.pass_on.items()})
+    assert parts.request == pytest.approx(whole.request)
+    told = [name for name in ("interrupt", "device", "signal") if getattr(parts, name)]
+    assert all(getattr(parts, name) == pytest.approx(getattr(whole, name)) for name in told)
 
 
 @pytest.mark.parametrize("stack", STACKS)
@@ -88,6 +126,88 @@ def test_kicks_are_left_out_while_the_back_end_works():
     assert loaded.value("g/nic-out", "saved_kicks") > 10 * loaded.value("g/nic-out", "kicks")
     assert lone.value("g/nic-out", "saved_kicks") == 0
     assert lone.value("g/nic-in", "interrupts") == lone.value("g/nic-in", "io_completed")
+
+
+def sending(stack, layer, count, program=None, **parameters):
+    """A guest without virtual CPUs that sends packets, and computes to the end."""
+    body = program or [Repeat(body=[PacketSend(size=64)], count=count)]
+    work = Workload(tasks=[Task(name="t", program=[*body, Compute(work="10ms")])])
+    guest = Guest(name="g", stack=stack, workload=work, stack_parameters={layer: parameters})
+    return simulate(Scenario(guests=[guest], duration="40ms", cpus="0-1"), host=CARD)
+
+
+@pytest.mark.parametrize(
+    ("stack", "layer"), [("kvm", "virtio"), ("kvm-user-devices", "virtio"), ("xen-pv", "split-driver")]
+)
+@pytest.mark.parametrize("batch", [1, 2, 8, 40])
+def test_machine_and_expansion_agree_on_what_a_batch_costs(stack, layer, batch, free_scheduler):
+    """Everybody's CPU time, told always, is that of the expansion with the notifications that were made."""
+    run = sending(stack, layer, 240, batch=batch, suppression=0)
+    parts = io_parts("packet_send", load_stack(stack).with_parameters({layer: {"batch": batch}}), 64)
+    times = PartTimes.of(parts, CARD)
+    kicks, interrupts = run.value("g/nic-out", "kicks"), run.value("g/nic-out", "interrupts")
+    assert kicks == 240 // batch
+    assert run.value("g/nic-out", "saved_kicks") == 240 - kicks
+    assert interrupts + run.value("g/nic-out", "saved_interrupts") == 240
+    step = round(CARD.price("runner_step"))
+    rate = CARD.price("compute")
+    sender = next(task for task in run.tasks if task.task == "t")
+    asked = 240 * (step + times.submit) + kicks * times.kick + interrupts * times.interrupt
+    assert sender.cpu_time_ns == asked + step + round(1e7 * rate)
+    (server,) = (task for task in run.tasks if task.task != "t")
+    served = server.cpu_time_ns - 240 * times.request - interrupts * (times.signal + times.device)
+    if stack == "xen-pv":
+        # It sees whole batches; how often it had to be switched to is the scheduler's.
+        assert (served - 240 // batch * times.pass_on) % times.wake == 0
+        return
+    # One that catches up with its guest tells device and guest of what lies there.
+    passed = served // times.pass_on if times.pass_on else 240
+    assert served == passed * times.pass_on
+    assert 240 // batch <= passed <= 240
+    more = (passed - 240 / batch) * times.pass_on + (interrupts - 240 / batch) * (times.interrupt + times.signal)
+    spent = sum(task.cpu_time_ns for task in run.tasks) - 241 * step - round(1e7 * rate)
+    assert spent == pytest.approx(240 * price(parts.totals, CARD) + more, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("program", "kicks"),
+    [
+        ([PacketSend(), PacketSend(), Sleep(time="1ms"), PacketSend()], 2),
+        ([PacketSend(), DiskRead(), PacketSend(), PacketCall(), PacketSend()], 3),
+        ([PacketSend(), ForkWait(), PacketSend()], 2),
+        ([Periodic(period="1ms", count=3, body=[PacketSend(), PacketSend()])], 3),
+        ([PacketSend(), Compute(work="1ms"), PacketSend(), Exit()], 1),
+        ([Repeat(count=9, body=[PacketSend()])], 3),
+    ],
+)  # fmt: skip
+def test_a_batch_ends_before_its_task_sleeps_waits_or_ends(program, kicks):
+    """Batches of four; what is left is told of. A call out over the same ring takes along what is held back there."""
+    run = sending("kvm", "virtio", 0, program, batch=4, suppression=0)
+    sent = run.value("g/nic-out", "io_submitted")
+    assert run.value("g/nic-out", "kicks") == kicks
+    assert run.value("g/nic-out", "saved_kicks") == sent - kicks
+
+
+@pytest.mark.parametrize(
+    ("stack", "layer", "parameters"),
+    [
+        ("native", "linux", {"interrupts_per_request": 0.25}),
+        ("kvm-passthrough", "linux", {"interrupts_per_request": 0.25}),
+        ("kvm-emulated-devices", "emulated-device", {"batch": 4}),
+        ("kvm", "virtio", {"batch": 4}),
+        ("xen-pv", "split-driver", {"batch": 4}),
+    ],
+)
+def test_four_readers_share_an_interrupt_and_one_does_not_wait_for_more(stack, layer, parameters):
+    """One at a time takes no longer; four that wait for each other's completions are told together, and later."""
+    for tasks in (1, 4):
+        guest = Guest(name="g", stack=stack, workload=repeat(DiskRead(), None, tasks))
+        guests = [guest, guest.replace(stack_parameters={layer: parameters})]
+        one, many = (simulate(Scenario(guests=[g], duration="20ms", cpus="0-1"), host=CARD) for g in guests)
+        told = many.value("g/disk", "interrupts") / many.value("g/disk", "io_completed")
+        assert told == pytest.approx(1 / tasks, rel=0.01)
+        times = [run.value("g/disk", "io_time") for run in (one, many)]
+        assert times[1] == times[0] if tasks == 1 else times[1] > times[0]
 
 
 def test_the_back_ends_cpu_time_is_its_guests():

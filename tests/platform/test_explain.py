@@ -51,6 +51,13 @@ def test_the_printed_tree_ends_with_the_costs_by_layer():
     assert "by layer" not in str(load_stack("kvm").explain("cpuid"))
 
 
+def test_a_batch_is_told_in_the_tree():
+    batched = load_stack("kvm").with_parameters({"virtio": {"batch": 8}})
+    lines = {line.event: line for line in batched.explain("packet_send").lines()}
+    assert (lines["doorbell"].times, lines["doorbell"].note) == (0.125, "one for 8 requests")
+    assert "one for" not in str(load_stack("kvm").explain("packet_send"))
+
+
 def test_a_stack_with_other_parameters():
     stack = load_stack("kvm")
     batched = stack.with_parameters({"virtio": {"batch": 4}, "kvm": {"vmcs_shadowing": exact(0, "switch", "of 2010")}})

@@ -181,7 +181,8 @@ def _ring(heart, run_ns):
     if backend is not None:
         worker = Task("worker", heart.groups[-1], nice_load(0), Program(), heart.root.cpus, heart.kernel.base_slice_ns)
         heart.add_back_end(backend, worker, 0)
-    ring = Ring("ring", run_ns % 5 + 2, backend, run_ns % 4 > 0, run_ns % 3 == 0, 2)
+    batches = (run_ns % 4 + 1, run_ns % 8 > 3, run_ns % 6 // 2 + 1)
+    ring = Ring("ring", run_ns % 5 + 2, backend, run_ns % 4 > 0, run_ns % 3 == 0, 2, *batches)
     ring.interrupt_ns, ring.device_ns, ring.signal_ns, ring.completion_ns = 3_000, 1_100, 900, 700
     programs = []
     for awaited in (True, False):

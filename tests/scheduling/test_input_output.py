@@ -35,6 +35,9 @@ class Path:
     awaited: bool = True
     lazy: bool = False
     refill: int = 1
+    batch: int = 1
+    hidden: bool = False
+    coalesced: int = 1
 
     @property
     def sum(self) -> int:
@@ -56,13 +59,14 @@ def server(heart, cpu=1, group=None, wake_ns=0, load=NICE_0_LOAD):
 
 
 def ring_of(path, backend=None):
-    ring = Ring("g", path.size, backend, path.suppress, path.lazy, path.refill)
+    batches = (path.batch, path.hidden, path.coalesced)
+    ring = Ring("g", path.size, backend, path.suppress, path.lazy, path.refill, *batches)
     ring.interrupt_ns, ring.signal_ns, ring.device_ns = path.interrupt, path.signal, path.device
     return ring
 
 
-def client(heart, path, ring, station, count=0, think=0):
-    """A task that makes requests; histogram 0 is what it waited for each."""
+def client(heart, path, ring, station, count=0, think=0, after=0):
+    """A task that makes requests, and computes ``after``; histogram 0 is what it waited for each."""
     samplers = [Sampler(Draw("constant", (path.position,)), 1)] if path.position else []
     port = heart.add_port(
         Port(ring, station, path.transfer, 512, samplers, awaited=path.awaited, backend_ns=path.back or 0)
@@ -74,26 +78,34 @@ def client(heart, path, ring, station, count=0, think=0):
     program.cpu(path.before)
     program.emit(Code.SUBMIT, port)
     if path.back is not None:
-        skip = program.emit(Code.JUMP_UNLESS_KICK, 0, port)
-        program.cpu(path.kick)
-        program.emit(Code.KICK, port)
-        program.land(skip)
+        tell(program, Code.JUMP_UNLESS_KICK, path, port)
     if path.awaited:
         program.emit(Code.AWAIT, port)
     program.emit(Code.RECORD_SINCE, 0, since)
     program.cpu(think)
     program.emit(Code.LOOP_END, top, counter)
+    if path.back is not None:
+        tell(program, Code.JUMP_UNLESS_PUSH, path, port)
+    program.cpu(after)
     program.emit(Code.EXIT)
     return program
 
 
-def run(path, clients=1, count=10, span=10 * MS, cpus=None, think=0):
+def tell(program, unless, path, port):
+    """A kick, where somebody has to be told."""
+    skip = program.emit(unless, 0, port)
+    program.cpu(path.kick)
+    program.emit(Code.KICK, port)
+    program.land(skip)
+
+
+def run(path, clients=1, count=10, span=10 * MS, cpus=None, think=0, after=0):
     """Clients, each on a CPU of its own; the back end on the last one."""
     heart = Heart(cpus or clients + 1)
     backend = server(heart, clients) if path.back is not None else None
     ring, station = ring_of(path, backend), device(path)
     tasks = [
-        add(heart, f"g/{i}", client(heart, path, ring, station, count, think), cpus=frozenset({i}))
+        add(heart, f"g/{i}", client(heart, path, ring, station, count, think, after), cpus=frozenset({i}))
         for i in range(clients)
     ]
     heart.advance(span)
@@ -104,6 +116,7 @@ times = st.integers(1, 50_000)
 paths = st.builds(
     Path, before=times, kick=times, back=st.none() | times, position=st.integers(0, 50_000), transfer=times,
     interrupt=times, signal=st.integers(0, 5000), device=st.integers(0, 5000), suppress=st.booleans(),
+    batch=st.integers(1, 9), hidden=st.booleans(), coalesced=st.integers(1, 9),
 )  # fmt: skip
 
 
@@ -251,3 +264,88 @@ def test_an_answer_comes_back_over_its_own_ring():
     task = add(heart, "g/0", program, cpus=frozenset({0}))
     heart.advance(MS)
     assert task.end_ns == 1000 + 2000 + 600 + 9000 + 400 + 900 + 700
+
+
+# -- batches ------------------------------------------------------------------------------------------------------
+
+#: Sent at 1000, 2000, ...; nobody waits for a completion.
+SENT = Path(before=1000, kick=500, back=2000, transfer=3000, interrupt=700, awaited=False, suppress=False)
+
+
+@pytest.mark.parametrize("hidden", [False, True])
+def test_a_batch_is_one_kick_and_one_interrupt_exact_timeline(hidden):
+    """Put in at 1000, 2000, 3000, told at 3500; served until 9500; over the bus at 8500, 11,500, 14,500."""
+    path = Path(**{**SENT.__dict__, "batch": 3, "coalesced": 3, "hidden": hidden})
+    _, ring, _, (task,), backend = run(path, count=3, after=20_000)
+    assert (ring.kicks, ring.saved_kicks, ring.interrupts, ring.saved_interrupts) == (1, 2, 1, 2)
+    assert task.end_ns == 3500 + 20_000 + 700
+    assert (ring.times.count, ring.times.min_ns, ring.times.max_ns) == (3, 14_500 - 3000, 14_500 - 1000)
+    assert backend.task.cpu_time_ns == 3 * 2000
+    single = run(SENT, count=3, after=20_000)
+    assert (single[1].kicks, single[1].interrupts) == (3, 3)
+    assert single[3][0].cpu_time_ns - task.cpu_time_ns == 2 * (500 + 700)
+
+
+@pytest.mark.parametrize(("hidden", "kicks", "last"), [(False, 1, 11_000), (True, 2, 13_000)])
+def test_a_back_end_at_work_sees_virtios_requests_before_their_kick_and_xens_not(hidden, kicks, last):
+    """Two batches, put in every 1500 from 1500 and told at 5000 and by 10,000; each takes the back end 1000.
+
+    Done with the first at 8000 it goes on with what lies there, or sleeps until it is told of the whole batch.
+    """
+    more = {"before": 1500, "back": 1000, "transfer": 1, "batch": 3, "hidden": hidden, "suppress": True, "lazy": True}
+    _, ring, station, _, _ = run(Path(**{**SENT.__dict__, **more}), count=6, after=MS)
+    assert (ring.kicks, ring.saved_kicks) == (kicks, 6 - kicks)
+    assert station.bus_free_ns == last + 1
+
+
+def test_what_is_left_of_a_batch_is_told_before_its_task_ends():
+    path = Path(**{**SENT.__dict__, "batch": 4, "coalesced": 4})
+    _, ring, _, (task,), _ = run(path, count=6, after=50_000)
+    # Told of four at 4500, of two at 7000; the back end has them all by 4500 + 6 * 2000.
+    assert (ring.kicks, ring.saved_kicks) == (2, 4)
+    # The bus has carried four at 6500 + 4 * 3000, and the last two at 24,500.
+    assert (ring.interrupts, ring.saved_interrupts) == (2, 4)
+    assert task.end_ns == 7000 + 50_000 + 2 * 700
+    assert ring.times.max_ns == 24_500 - 5500
+
+
+def test_a_full_ring_ends_a_batch():
+    path = Path(**{**SENT.__dict__, "batch": 64, "coalesced": 64, "size": 4, "lazy": True})
+    _, ring, _, _, _ = run(path, count=16, after=MS)
+    assert (ring.kicks, ring.interrupts) == (4, 4)
+
+
+def test_who_waits_tells_at_once_whatever_the_batch():
+    """A reader beside a writer on one ring: each read takes what is held back with it."""
+    path = Path(**{**SENT.__dict__, "awaited": True, "batch": 8, "coalesced": 8})
+    _, ring, _, (task,), _ = run(path, count=5)
+    assert task.end_ns == 5 * path.sum
+    assert (ring.kicks, ring.interrupts) == (5, 5)
+
+
+@pytest.mark.parametrize(("coalesced", "ends"), [(1, [4, 7, 10, 13]), (2, [7, 7, 13, 13]), (3, [10, 10, 10, 13])])
+def test_a_device_interrupts_for_several_completions_or_when_nothing_follows(coalesced, ends):
+    """Four readers ask at 1000; the bus is done with each 3000 later; a handler takes 700."""
+    path = Path(back=None, coalesced=coalesced)
+    _, ring, _, tasks, _ = run(path, 4, count=1)
+    assert sorted(task.end_ns for task in tasks) == [1000 * end + 700 for end in ends]
+    assert ring.interrupts == len(set(ends))
+    assert sum(task.cpu_time_ns for task in tasks) == 4 * 1000 + len(set(ends)) * 700
+
+
+def test_a_driver_domain_is_interrupted_by_its_device_once_for_a_group():
+    path = Path(**{**SENT.__dict__, "batch": 4, "coalesced": 4, "device": 300, "signal": 200, "hidden": True})
+    _, ring, _, _, backend = run(path, count=8, after=MS)
+    assert (ring.kicks, ring.interrupts) == (2, 2)
+    assert backend.task.cpu_time_ns == 8 * 2000 + 2 * (300 + 200)
+
+
+@given(st.integers(2, 40), st.integers(1, 12), st.booleans(), st.integers(500, 5000), st.integers(100, 5000))
+def test_always_told_a_batch_of_b_is_one_notification_in_b(batch, rounds, hidden, back, transfer):
+    more = {"batch": batch, "coalesced": batch, "hidden": hidden, "back": back, "transfer": transfer, "size": 1024}
+    _, ring, _, (task,), _ = run(Path(**{**SENT.__dict__, **more}), count=rounds * batch, after=10 * MS, span=100 * MS)
+    assert ring.kicks == rounds
+    assert ring.kicks + ring.saved_kicks == ring.submitted == rounds * batch
+    # A back end that is faster than its sender has nothing more to come now and then, and tells of fewer.
+    assert ring.interrupts == rounds if back > 3000 else ring.interrupts >= rounds
+    assert task.cpu_time_ns == ring.submitted * 1000 + ring.kicks * 500 + ring.interrupts * 700 + 10 * MS

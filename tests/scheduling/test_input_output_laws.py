@@ -17,7 +17,8 @@ times = st.integers(1, 50_000)
 paths = st.builds(
     Path, before=times, kick=times, back=st.none() | times, position=st.integers(0, 50_000), transfer=times,
     interrupt=times, signal=st.integers(0, 5000), device=st.integers(0, 5000), suppress=st.booleans(),
-    size=st.integers(1, 6), ways=st.integers(1, 3), awaited=st.booleans(), lazy=st.booleans(),
+    size=st.integers(1, 6), ways=st.integers(1, 3), batch=st.integers(1, 7), hidden=st.booleans(),
+    coalesced=st.integers(1, 7), awaited=st.booleans(), lazy=st.booleans(),
 )  # fmt: skip
 
 

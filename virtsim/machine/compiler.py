@@ -16,7 +16,7 @@ from virtsim.core.streams import Streams
 from virtsim.machine.devices import GuestDevices, PartTimes
 from virtsim.platform.costs import Costs
 from virtsim.platform.operations import TlbProfile
-from virtsim.scheduling.devices import Port
+from virtsim.scheduling.devices import Port, Ring
 from virtsim.scheduling.heart import Heart
 from virtsim.scheduling.program import Code, Program, Sampler
 from virtsim.scheduling.request import RequestQueue
@@ -51,7 +51,7 @@ from virtsim.workload.operations import (
     WriteFsync,
 )
 from virtsim.workload.seeds import arrivals_seed, draw_seed
-from virtsim.workload.workload import Task, Workload
+from virtsim.workload.workload import Task, Workload, walk_program
 
 #: A folded piece of a loop lasts about this long, ns.
 FOLD_NS = 1_000_000
@@ -180,6 +180,8 @@ class _ProgramCompiler:
         self.rate = guest.costs.compute_rate(self.profile)
         self.step_ns = guest.costs.event_ns("runner_step")
         self._last_port = -1
+        #: Ports, and the CPU time of a kick, of rings in which requests of this program may be held back.
+        self._held: list[tuple[int, int]] = []
         self.emitters: dict[type, Callable[[Any, str], None]] = {
             Compute: self._compute,
             ForkWait: self._fork,
@@ -202,7 +204,9 @@ class _ProgramCompiler:
         }
 
     def compile(self, program: list[Operation]) -> Program:
+        self._find_held(program)
         self._body(program, "program")
+        self._push()
         self.program.emit(Code.EXIT)
         return self.program
 
@@ -299,12 +303,14 @@ class _ProgramCompiler:
         child.emit(Code.EXIT)
         self.program.children.append(child)
         self.program.cpu(before_ns)
+        self._push()
         self.program.emit(Code.FORK_WAIT, len(self.program.children) - 1)
         self.program.cpu(cost_ns - before_ns - child_ns)
         self._count(operation)
 
     def _exit(self, operation: Exit, path: str) -> None:
         self._count(operation)
+        self._push()
         self.program.emit(Code.EXIT)
 
     # -- handing over -----------------------------------------------------------------------------------------
@@ -327,6 +333,7 @@ class _ProgramCompiler:
         before_ns = round(cost_ns * BEFORE_BLOCKING)
         waiting_ns = 0 if pipe else self.costs.contended_ns(operation, self.guest.workload)
         self.program.cpu(before_ns)
+        self._push()
         self.program.emit(Code.WAIT, self.guest.messages(operation.channel), waiting_ns)
         self.program.cpu(cost_ns - before_ns)
         if pipe:
@@ -368,6 +375,7 @@ class _ProgramCompiler:
         port, times = self.devices.disk_port(operation.size, awaited)
         since = self._request(port, times)
         if awaited:
+            self._push()
             self.program.emit(Code.AWAIT, self._last_port)
             self.program.emit(Code.RECORD_SINCE, IO, since)
         self._count(operation)
@@ -380,6 +388,7 @@ class _ProgramCompiler:
     def _packet_call(self, operation: PacketCall, path: str) -> None:
         port, there, back = self.devices.call_port(operation.size, operation.answer, operation.remote)
         since = self._request(port, there)
+        self._push()
         self.program.emit(Code.AWAIT, self._last_port)
         self.program.cpu(back.submit)
         self.program.emit(Code.RECORD_SINCE, IO, since)
@@ -393,11 +402,38 @@ class _ProgramCompiler:
         self.program.cpu(self.step_ns + times.submit)
         self.program.emit(Code.SUBMIT, number)
         if times.party:
-            skip = self.program.emit(Code.JUMP_UNLESS_KICK, 0, number)
-            self.program.cpu(times.kick)
-            self.program.emit(Code.KICK, number)
-            self.program.land(skip)
+            self._tell(Code.JUMP_UNLESS_KICK, number, times.kick)
         return since
+
+    def _tell(self, unless: Code, port: int, kick_ns: int) -> None:
+        skip = self.program.emit(unless, 0, port)
+        self.program.cpu(kick_ns)
+        self.program.emit(Code.KICK, port)
+        self.program.land(skip)
+
+    def _find_held(self, program: list[Operation]) -> None:
+        """Find the rings in which the program leaves requests that are told of in batches."""
+        found: dict[Ring, tuple[int, int]] = {}
+        for _, operation in walk_program(program, ""):
+            if not isinstance(operation, (DiskWrite, PacketSend)):
+                continue
+            event = "file_io" if isinstance(operation, DiskWrite) else "packet_send"
+            times = self.devices.times(event, operation.size)
+            if times.party and times.batch > 1:
+                port = self._port(operation)
+                if port.ring not in found:
+                    found[port.ring] = (self.guest.heart.add_port(port), times.kick)
+        self._held = list(found.values())
+
+    def _port(self, operation: DiskWrite | PacketSend) -> Port:
+        if isinstance(operation, DiskWrite):
+            return self.devices.disk_port(operation.size, False)[0]
+        return self.devices.send_port(operation.size)[0]
+
+    def _push(self) -> None:
+        """Before the task sleeps or ends, back ends are told of what has been held back."""
+        for port, kick_ns in self._held:
+            self._tell(Code.JUMP_UNLESS_PUSH, port, kick_ns)
 
     # -- time ---------------------------------------------------------------------------------------------------
 
@@ -405,6 +441,7 @@ class _ProgramCompiler:
         cost_ns = self._cost_ns(operation)
         before_ns = round(cost_ns * BEFORE_BLOCKING)
         self.program.cpu(before_ns)
+        self._push()
         if operation.time.constant:
             self.program.emit(Code.SLEEP, operation.time.durations_ns[0])
         else:
@@ -420,6 +457,7 @@ class _ProgramCompiler:
 
         def one_round() -> None:
             self.program.cpu(before_ns)
+            self._push()
             self.program.emit(Code.PERIODIC_WAIT, operation.period, due)
             self.program.cpu(cost_ns - before_ns)
             self.program.emit(Code.RECORD_SINCE, WAKEUP, due)
@@ -435,6 +473,7 @@ class _ProgramCompiler:
         top = len(self.program)
         leave = self.program.emit(Code.JUMP_IF_DONE, 0, queue)
         self.program.cpu(self._cost_ns(operation))
+        self._push()
         if operation.arrivals.open:
             self.program.emit(Code.REQUEST_WAIT, queue, request)
         else:

@@ -17,6 +17,7 @@ from virtsim.platform.costs import Costs
 from virtsim.platform.expand import price
 from virtsim.platform.host import Disk, HostCard, Nic
 from virtsim.platform.layers.base import Settings
+from virtsim.platform.layers.devices import Device
 from virtsim.platform.paths import Parts, io_parts
 from virtsim.scenario.driver_domain import DriverDomain
 from virtsim.scheduling.devices import BackEnd, Port, Ring, Station
@@ -41,16 +42,20 @@ class PartTimes:
     kick: int
     interrupt: int
     request: int
+    pass_on: int
     wake: int
     device: int
     signal: int
+    batch: int
+    coalesced: int
 
     @classmethod
     def of(cls, parts: Parts, card: HostCard) -> PartTimes:
-        """Priced on a host, each part rounded once; a request wakes a sleeping back end twice, there and back."""
-        prices = [round(price(totals, card)) for totals in parts[1:]]
-        prices[4] = round(price(parts.wake, card) / 2)
-        return cls(parts.party, *prices)
+        """Priced on a host, each part rounded once; kick or interrupt, what waking the back end costs is the same."""
+        names = ("submit", "kick", "interrupt", "request", "pass_on", "wake", "device", "signal")
+        prices = {name: round(price(getattr(parts, name), card)) for name in names}
+        prices["wake"] = max(prices["wake"], round(price(parts.rewake, card)))
+        return cls(parts.party, **prices, batch=max(1, round(parts.batch)), coalesced=max(1, round(parts.coalesced)))
 
 
 class MachineDevices:
@@ -249,23 +254,31 @@ class GuestDevices:
     def _ring(self, name: str, times: PartTimes, queue: Parameter, lazy: bool) -> Ring:
         key = (self.name, name)
         if key not in self.machine.rings:
-            settings = _device_settings(self.costs)
+            device = _ring_device(self.costs)
             server = self.machine.server(self, times)
             size = _whole(queue, "devices.queue")
-            suppress, refill = True, 1
-            if server is not None and settings is not None:
+            suppress, refill, batch, hidden = True, 1, 1, False
+            if server is not None and device is not None:
+                kind, settings = device
                 size = max(1, round(settings["ring"]))
                 suppress = settings.on("suppression")
                 refill = max(1, round(size * settings["refill"]))
-            ring = Ring(f"{self.name}/{name}", size, server, suppress, lazy, refill)
+                batch, hidden = times.batch, kind.pushes_batches
+            ring = Ring(f"{self.name}/{name}", size, server, suppress, lazy, refill, batch, hidden, times.coalesced)
             ring.interrupt_ns, ring.device_ns, ring.signal_ns = times.interrupt, times.device, times.signal
+            ring.pass_on_ns = times.pass_on
             self.machine.rings[key] = ring
         return self.machine.rings[key]
 
 
-def _device_settings(costs: Costs) -> Settings | None:
-    """Parameters of the topmost layer with rings; None if there is none."""
-    found = [settings for settings in costs.stack.settings if "ring" in settings.parameters]
+def _ring_device(costs: Costs) -> tuple[Device, Settings] | None:
+    """The topmost layer with rings and its parameters; None if there is none."""
+    stack = costs.stack
+    found = [
+        (kind, settings)
+        for kind, settings in zip(stack.kinds, stack.settings, strict=True)
+        if isinstance(kind, Device) and "ring" in settings.parameters
+    ]
     return found[-1] if found else None
 
 

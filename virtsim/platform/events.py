@@ -77,6 +77,7 @@ _SYSTEM: dict[str, PlatformEvent] = {
 }
 
 _MACHINE_MEANING = {
+    "memory_access": "A program's load or store, beyond its computing.",
     "tlb_miss": "A translation is not in the TLB: the page table is walked.",
     "page_exception": "A page fault's exception, into the kernel and back.",
     "pte_map": "A kernel writes an entry of a page table in use: absent to present.",
@@ -98,6 +99,7 @@ _MACHINE_MEANING = {
     "host_interrupt": "An interrupt arrives while a monitor has the processor.",
     "host_wait": "A monitor gives up the processor until something happens.",
     "device_kick": "Tell a device that a request is there.",
+    "device_more": "Hand a device one more request, of which it is told together with another.",
     "device_receive": "Data that nobody asked for are carried from a device to the kernel that drives it.",
     "device_interrupt": "A device's interrupt, delivered to the kernel that drives it.",
 }

@@ -81,9 +81,13 @@ METRICS: dict[str, Column] = {
     "io_completed": Column("1", "guest/ring", "Requests of a ring that are done; the others are under way."),
     "io_time": Column("ns", "guest/ring", "Mean time from a request's submission until its driver saw it done."),
     "kicks": Column("1", "guest/ring", "Notifications of the back end."),
-    "saved_kicks": Column("1", "guest/ring", "Requests without one: the back end was at work."),
+    "saved_kicks": Column(
+        "1", "guest/ring", "Requests without one: the back end was at work, or a later one tells of them."
+    ),
     "interrupts": Column("1", "guest/ring", "Interrupts that told the driver."),
-    "saved_interrupts": Column("1", "guest/ring", "Requests done without one: not asked for, or one was pending."),
+    "saved_interrupts": Column(
+        "1", "guest/ring", "Requests done without one: not asked for, one was pending, or a later one tells of them."
+    ),
     "unclaimed_interrupts": Column("ns", "guest/ring", "CPU time of interrupts for tasks that had ended, not charged."),
     "device_served": Column("1", "device", "Requests that a device has done."),
     "device_bytes": Column("B", "device", "Their data."),

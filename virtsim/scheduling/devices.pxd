@@ -29,6 +29,16 @@ cdef class Ring:
     cdef public bint suppress
     cdef public bint lazy
     cdef public long long refill
+    cdef public long long batch
+    cdef public bint hidden
+    cdef public long long coalesced
+    cdef public long long held
+    cdef public long long pass_on_ns
+    cdef public long long untold
+    cdef public long long working
+    cdef public list done
+    cdef public long long returned
+    cdef public long long owed
     cdef public long long interrupt_ns
     cdef public long long device_ns
     cdef public long long signal_ns

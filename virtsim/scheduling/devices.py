@@ -70,6 +70,15 @@ class Ring:
         The driver looks for completions when it sends anyway, and asks for an interrupt only when the ring is full.
     refill : int
         A driver that found a lazy ring full asks for an interrupt when so many requests are done.
+    batch : int
+        Requests that its driver puts in before it tells the back end. It tells earlier of one that is waited for,
+        when the ring is full, and before its task sleeps or ends.
+    hidden : bool
+        The back end sees the requests of a batch when it is complete (Xen's ``req_prod``), and not as they are put
+        in (virtio's ``avail`` index).
+    coalesced : int
+        Completions for an interrupt, of the device and to the driver; fewer if none follows that the back end or the
+        device have at work.
 
     Attributes
     ----------
@@ -77,6 +86,8 @@ class Ring:
         CPU time of the guest for an interrupt.
     device_ns, signal_ns, completion_ns : int, ns
         CPU time of the back end for the device's interrupt, for interrupting the guest, and for one completion.
+    pass_on_ns : int, ns
+        CPU time of the back end for telling the device of a batch, or of as many as lie there.
     driver : InputOutput
         The kernel whose tasks put requests in, and are interrupted.
     interrupting : bool
@@ -85,6 +96,18 @@ class Ring:
         Done, not seen by the driver.
     taken : int
         Entries in use.
+    held : int
+        Requests that the back end has not been told of, because their batch is not complete.
+    untold : int
+        Requests that the back end has taken since it last told the device.
+    working : int
+        Requests that the back end has taken or the device has, and that are not done there.
+    done : list of Request
+        Done by the device, which has not interrupted for them.
+    returned : int
+        Handed to the back end or the driver, and not looked at.
+    owed : int
+        Completions that the driver has to be interrupted for, and has not been.
     kicks, saved_kicks, interrupts, saved_interrupts : int
         Notifications made, and not made because they were not asked for or one was pending already.
     unclaimed_ns : int, ns
@@ -94,12 +117,17 @@ class Ring:
     __slots__ = (
         "available",
         "backend",
+        "batch",
         "blocked",
+        "coalesced",
         "completed",
         "completion_ns",
         "device_ns",
+        "done",
         "driver",
         "handler",
+        "held",
+        "hidden",
         "interrupt_ns",
         "interrupting",
         "interrupts",
@@ -107,8 +135,11 @@ class Ring:
         "lazy",
         "listening",
         "name",
+        "owed",
+        "pass_on_ns",
         "quiet_until_ns",
         "refill",
+        "returned",
         "saved_interrupts",
         "saved_kicks",
         "signal_ns",
@@ -118,7 +149,9 @@ class Ring:
         "taken",
         "times",
         "unclaimed_ns",
+        "untold",
         "used",
+        "working",
     )
 
     def __init__(
@@ -129,6 +162,9 @@ class Ring:
         suppress: bool = True,
         lazy: bool = False,
         refill: int = 1,
+        batch: int = 1,
+        hidden: bool = False,
+        coalesced: int = 1,
     ) -> None:
         self.name = name
         self.size = size
@@ -136,15 +172,25 @@ class Ring:
         self.suppress = suppress
         self.lazy = lazy
         self.refill = refill
+        self.batch = batch
+        self.hidden = hidden and batch > 1
+        self.coalesced = coalesced
         self.driver: InputOutput = None  # type: ignore[assignment] # set by the heart that gets the first port
         self.interrupt_ns = 0
         self.device_ns = 0
         self.signal_ns = 0
         self.completion_ns = 0
+        self.pass_on_ns = 0
         self.available: list[Request] = []
         self.used: list[Request] = []
         self.blocked: list[Task] = []
         self.taken = 0
+        self.held = 0
+        self.untold = 0
+        self.working = 0
+        self.done: list[Request] = []
+        self.returned = 0
+        self.owed = 0
         self.listening = True
         self.handler: Task | None = None
         self.interrupting = False

@@ -10,7 +10,7 @@ from virtsim.scheduling.tally cimport Tally
 from virtsim.scheduling.task cimport Task
 
 cdef long long DEVICE, GO_ON, NEEDS_TIME, GAVE_UP, ENDED
-cdef long long _SUBMIT, _JUMP_UNLESS_KICK, _KICK, _AWAIT, _TAKE, _FINISH
+cdef long long _SUBMIT, _JUMP_UNLESS_KICK, _KICK, _AWAIT, _TAKE, _FINISH, _JUMP_UNLESS_PUSH
 cdef long long _REQUEST, _DONE, _SIGNAL, _POSITIONED, _TRANSFERRED, _ANSWERED
 
 
@@ -22,7 +22,11 @@ cdef class InputOutput(Interpreter):
     cdef int _extended(self, Task task, long long code, long long a, long long b) except -1
     @cython.locals(ring=Ring, request=Request)
     cdef long long _submit(self, Task task, Port port) except -1
-    cdef bint _kick_wanted(self, Ring ring) except -1
+    @cython.locals(ring=Ring, waited_for=cython.bint)
+    cdef bint _kick_wanted(self, Port port) except -1
+    cdef bint _push_wanted(self, Ring ring) except -1
+    @cython.locals(unseen=cython.bint)
+    cdef bint _pushed(self, Ring ring) except -1
     @cython.locals(backend=BackEnd, heart=InputOutput, cpu=Cpu)
     cdef long long _tell(self, Task task, Ring ring) except -1
     @cython.locals(request=Request, ring=Ring, cpu=Cpu)
@@ -40,7 +44,7 @@ cdef class InputOutput(Interpreter):
     cdef long long _cpu_below(self, long long cpu)
     cdef InputOutput _machine(self)
     cdef int _wake_back_end(self, BackEnd backend, long long waker_cpu, bint interrupt) except -1
-    @cython.locals(ring=Ring, rings=cython.longlong)
+    @cython.locals(ring=Ring, rings=cython.longlong, waiting=cython.longlong)
     cdef long long _take_next(self, Task task, BackEnd backend) except -1
     @cython.locals(request=Request, ring=Ring, driver=InputOutput, cpu=Cpu)
     cdef long long _finish(self, Task task, BackEnd backend) except -1
@@ -54,5 +58,7 @@ cdef class InputOutput(Interpreter):
     cdef int _transfer(self, Request request) except -1
     @cython.locals(port=Port, station=Station)
     cdef object _device(self, Request request, long long stage)
-    @cython.locals(ring=Ring, backend=BackEnd, driver=InputOutput, heart=InputOutput)
+    @cython.locals(ring=Ring, together=list, done=Request)
     cdef object _hand_back(self, Request request)
+    @cython.locals(ring=Ring, backend=BackEnd, driver=InputOutput, heart=InputOutput)
+    cdef object _interrupt_for(self, Request request)

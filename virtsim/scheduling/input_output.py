@@ -3,6 +3,8 @@
 Everything that works on a request is scheduled: the task that asked, the back end as a task of its own, and the
 device as a station. Two notifications wake the other side, and each is left out where nobody needs it: the kick,
 while the back end is at work; the interrupt, while one is pending, or where the driver has not asked for it.
+A driver may tell of a batch of requests at once (one ``virtqueue_kick``, one ``RING_PUSH_REQUESTS_AND_CHECK_NOTIFY``),
+and a device interrupt for several completions.
 
 Driver, back end and device may be three kernels' (:mod:`virtsim.scheduling.storey`): each works on its own, with its
 clock set to the instant at which another reaches it.
@@ -14,6 +16,8 @@ References
 ----------
 OASIS, *Virtual I/O Device (VIRTIO) Version 1.1*, 2019, section 2.6.7 (used and available event indices).
 P. Barham et al., SOSP 2003, section 3.4 (I/O rings).
+Linux 6.12: ``drivers/virtio/virtio_ring.c`` (``virtqueue_kick_prepare``), ``drivers/net/virtio_net.c`` (``xmit_more``),
+``include/xen/interface/io/ring.h``; ``block/blk-core.c`` (``blk_start_plug``: a plug is flushed when its task sleeps).
 """
 
 from __future__ import annotations
@@ -31,6 +35,7 @@ _KICK = int(Code.KICK)
 _AWAIT = int(Code.AWAIT)
 _TAKE = int(Code.TAKE)
 _FINISH = int(Code.FINISH)
+_JUMP_UNLESS_PUSH = int(Code.JUMP_UNLESS_PUSH)
 
 # What a back end has in hand: a request, one that is done, one that is done and about to be told.
 _REQUEST, _DONE, _SIGNAL = range(3)
@@ -58,13 +63,17 @@ class InputOutput(Interpreter):
         if code == _FINISH:
             return self._finish(task, self.back_ends[a])
         if code == _JUMP_UNLESS_KICK:
-            port = self.ports[b]
-            if not self._kick_wanted(port.ring):
+            if not self._kick_wanted(self.ports[b]):
                 task.pc = a
             return GO_ON
         if code == _KICK:
             port = self.ports[a]
             return self._tell(task, port.ring)
+        if code == _JUMP_UNLESS_PUSH:
+            port = self.ports[b]
+            if not self._push_wanted(port.ring):
+                task.pc = a
+            return GO_ON
         return Interpreter._extended(self, task, code, a, b)
 
     # -- the driver -------------------------------------------------------------------------------------------
@@ -87,17 +96,43 @@ class InputOutput(Interpreter):
         ring.taken += 1
         ring.submitted += 1
         if ring.backend is None:
+            ring.working += 1
             self._pass_on(request)
         else:
             ring.available.append(request)
+            ring.held += 1
         return NEEDS_TIME if task.burst_ns > 0 else GO_ON
 
-    def _kick_wanted(self, ring: Ring) -> bool:
-        if ring.listening or not ring.suppress:
-            ring.listening = False
+    def _kick_wanted(self, port: Port) -> bool:
+        """Whether the back end is told now that a request has been put in."""
+        ring = port.ring
+        waited_for = port.awaited or port.answer is not None
+        if ring.batch > 1 and ring.held < ring.batch and ring.taken < ring.size and not waited_for:
+            ring.saved_kicks += 1
+            return False
+        if self._pushed(ring):
             ring.kicks += 1
             return True
         ring.saved_kicks += 1
+        return False
+
+    def _push_wanted(self, ring: Ring) -> bool:
+        """Whether the back end is told now of a batch that is not complete."""
+        if ring.held == 0 or not self._pushed(ring):
+            return False
+        # Counted as left out when it was put in.
+        ring.saved_kicks -= 1
+        ring.kicks += 1
+        return True
+
+    def _pushed(self, ring: Ring) -> bool:
+        """A batch ends; tells whether somebody has to be told of it."""
+        # A back end that was at work may have all of them already; in a batch of one it is told nevertheless.
+        unseen = ring.batch == 1 or (ring.held > 0 and len(ring.available) > 0)
+        ring.held = 0
+        if (ring.listening and unseen) or not ring.suppress:
+            ring.listening = False
+            return True
         return False
 
     def _tell(self, task: Task, ring: Ring) -> int:
@@ -129,6 +164,7 @@ class InputOutput(Interpreter):
         """The driver sees what is done; returns what waking other tasks costs ``by``, ns."""
         if ring.handler is by:
             ring.handler = None
+        ring.owed = 0
         if not ring.used:
             return 0
         cost_ns = 0
@@ -159,8 +195,14 @@ class InputOutput(Interpreter):
         wanted = request.port.awaited or not ring.suppress or not ring.lazy
         if not wanted:
             wanted = len(ring.blocked) > 0 and len(ring.used) >= ring.refill
+        if ring.coalesced > 1:
+            ring.returned -= 1
+            if wanted or ring.owed:
+                ring.owed += 1
+                wanted = ring.returned == 0 or ring.owed >= ring.coalesced
         if wanted and ring.handler is None and not ring.interrupting:
             if self.now_ns >= ring.quiet_until_ns or self._stands_still(request.owner.cpu):
+                ring.owed = 0
                 return True
             # The handler is at work and finds it by itself.
             self._charge(request.owner, self._reap(ring, request.owner))
@@ -234,11 +276,20 @@ class InputOutput(Interpreter):
         for _ in range(rings):
             ring = backend.rings[backend.next_ring]
             backend.next_ring = (backend.next_ring + 1) % rings
-            if ring.available:
+            waiting = len(ring.available)
+            if ring.hidden:
+                waiting -= ring.held
+            if waiting > 0:
                 ring.listening = False
+                ring.working += 1
                 backend.hand = ring.available.pop(0)
                 backend.phase = _REQUEST
                 task.burst_ns += backend.hand.port.backend_ns
+                if ring.pass_on_ns > 0:
+                    ring.untold += 1
+                    if waiting == 1 or ring.untold >= ring.batch:
+                        ring.untold = 0
+                        task.burst_ns += ring.pass_on_ns
                 return NEEDS_TIME if task.burst_ns > 0 else GO_ON
         for ring in backend.rings:
             ring.listening = True
@@ -310,6 +361,7 @@ class InputOutput(Interpreter):
             self._transfer(request)
             return
         if stage == _ANSWERED:
+            port.ring.working += 1
             self._to_device(request)
             return
         station = port.station
@@ -325,7 +377,22 @@ class InputOutput(Interpreter):
         self._hand_back(request)
 
     def _hand_back(self, request: Request) -> None:
-        """The device is done: its interrupt goes to the back end, or to the driver itself."""
+        """The device is done: it interrupts at once, or when so many are done, or nothing more is to come."""
+        ring = request.port.ring
+        ring.working -= 1
+        if ring.coalesced == 1:
+            self._interrupt_for(request)
+            return
+        ring.done.append(request)
+        if len(ring.done) < ring.coalesced and (ring.working > 0 or len(ring.available) > ring.held):
+            return
+        together, ring.done = ring.done, []
+        ring.returned += len(together)
+        for done in together:
+            self._interrupt_for(done)
+
+    def _interrupt_for(self, request: Request) -> None:
+        """The device's interrupt goes to the back end, or to the driver itself."""
         ring = request.port.ring
         backend = ring.backend
         if backend is None:

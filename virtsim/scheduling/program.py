@@ -86,6 +86,8 @@ class Code(IntEnum):
     SPIN_UNLOCK = 31
     #: Post to a semaphore of another storey, through door ``a``.
     NOTIFY = 32
+    #: Jump to ``a`` unless requests in port ``b``'s ring are held back that its back end has to be told of.
+    JUMP_UNLESS_PUSH = 33
 
 
 class Program:

@@ -26,6 +26,7 @@ class Hardware(LayerKind):
 
 #: What machine events that are not primitives consist of on a bare machine.
 COMPOSITES: dict[str, tuple[Step, ...]] = {
+    "memory_access": (),
     "page_exception": (Step("exception"),),
     "pte_map": (Step("pte_write"),),
     "pte_unmap": (Step("pte_write"),),
@@ -41,6 +42,7 @@ COMPOSITES: dict[str, tuple[Step, ...]] = {
     "kernel_call": (Step("call_return"),),
     "invalid_opcode": (Step("exception"),),
     "device_kick": (Step("mmio_access", note="doorbell"),),
+    "device_more": (),
     "device_receive": (),
     "device_interrupt": (Step("interrupt"),),
 }

@@ -99,7 +99,7 @@ class UserModeMachine(LayerKind):
             return (Step("null", note="a host call"),)
         if event == "interrupt":
             return (Step("interrupt"), Step("ptrace_stop", 1, note="a signal to the tracer"))
-        if event in ("device_kick", "device_receive"):
+        if event in ("device_kick", "device_more", "device_receive"):
             return (Step("null", note="a host call for the I/O"), Step(event, 1, size))
         return None
 
