@@ -82,6 +82,13 @@ def test_what_a_batch_shares_is_whole_in_the_parts_and_shared_in_their_sum(stack
     assert all(getattr(parts, name) == pytest.approx(getattr(whole, name)) for name in told)
 
 
+def test_packets_sent_that_share_an_interrupt_do_so_in_the_parts():
+    stack = load_stack("xen-pv").with_parameters({"linux": {"sends_per_interrupt": 5}, "split-driver": {"batch": 2}})
+    found = {event: io_parts(event, stack, 64).coalesced for event in ("packet_send", "packet_receive", "file_io")}
+    assert found == {"packet_send": 10, "packet_receive": 2, "file_io": 2}
+    assert io_parts("packet_send", stack, 64).totals == pytest.approx(dict(expand("packet_send", stack, 64).totals))
+
+
 @pytest.mark.parametrize("stack", STACKS)
 def test_a_lone_read_takes_the_sum_of_its_stages(stack, free_scheduler):
     run = run_on(stack, DiskRead(size=4096), count=10)

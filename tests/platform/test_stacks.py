@@ -236,6 +236,27 @@ def test_memory_virtualization_slows_computation_down_by_its_walks():
     assert Costs(HOST, load_stack("kvm-shadow")).compute_rate(profile) == pytest.approx(compute + 4 * walk * misses)
 
 
+@pytest.mark.parametrize("name", ["hosted-bt", "bare-metal-bt"])
+@given(cache=st.integers(0, 500_000), code=st.integers(0, 500_000), entry=st.integers(0, 10_000))
+def test_kernel_code_that_the_cache_cannot_hold_is_translated_again(name, cache, code, entry):
+    stack = load_stack(name)
+    level = next(i for i, kind in enumerate(stack.kinds) if kind.name == "binary-translation")
+    bounded = _variant(name, level, cache_instructions=cache, code_instructions=code, entry_instructions=entry)
+    share = 1 - cache / code if 0 < cache < code else 0
+    for event, entries in {"null": 1, "open_close": 2, "compute": 0, "pte_map": 0}.items():
+        again = expand(event, bounded).totals.get("translate_instruction", 0)
+        assert again == pytest.approx(entries * share * entry)
+    if not share:
+        assert expand("fork_exec", bounded).totals == expand("fork_exec", stack).totals
+
+
+def test_a_bounded_translation_cache_is_explained():
+    parameters = {"cache_instructions": 30_000, "code_instructions": 40_000}
+    stack = load_stack("hosted-bt").with_parameters({"binary-translation": parameters})
+    (line,) = (line for line in stack.explain("null", HOST).lines() if line.event == "translate_instruction")
+    assert (line.times, line.note) == (500, "again: the cache holds 0.75 of the code in use")
+
+
 HOSTS = [load_host(path.stem) for path in sorted((models_folder() / "hosts").glob("*.toml"))]
 
 
@@ -551,9 +572,13 @@ def _handled(kind, settings):
     return {key: steps and tuple(steps) for key, steps in steps.items()}, kind.needs_of(settings)
 
 
+#: Parameters that say something only together.
+TOGETHER = {"binary-translation": {"cache_instructions": 10, "code_instructions": 20}}
+
+
 @pytest.mark.parametrize("name", list(LAYER_KINDS))
 def test_every_parameter_of_every_kind_of_layer_changes_something(name):
-    """With all others as they are, or one switch turned, or a filter attached."""
+    """With all others as they are, or one switch turned, or a filter attached, or those set that belong together."""
     kind = LAYER_KINDS.get(name)
 
     def turned(parameter):
@@ -561,6 +586,7 @@ def test_every_parameter_of_every_kind_of_layer_changes_something(name):
         return known.at(1 - known.value if known.unit in ("switch", "share") else 2 * known.value + 1)
 
     others = [{}, *({p: turned(p)} for p, known in kind.parameters.items() if known.unit in ("switch", "rules"))]
+    others.append({p: kind.parameters[p].at(value) for p, value in TOGETHER.get(name, {}).items()})
     for parameter in kind.parameters.keys() - READ_BY_THE_MACHINE:
         assert any(
             _handled(kind, Settings(kind.parameters, other, name))

@@ -11,15 +11,24 @@ cache (``bt_indirect``, in a ``kernel_call``):
     kernel work = kernel_slowdown * native kernel work
 
 Translation itself costs ``translate_instruction`` for each kernel instruction executed for the first time;
-new user code costs nothing.
+new user code costs nothing. Afterwards its translation is kept, unless the cache is smaller (``cache_instructions``)
+than the kernel code that the guest uses over and over (``code_instructions``): a kernel that uses all of it alike then
+finds part of its path gone, whichever part was evicted, and has it translated again:
+
+    retranslated, for each call, exception or interrupt = (1 - cache / code) * entry_instructions
+
 Devices are modelled in the monitor (a call-out) or, for the share ``device_in_host``, by the host that the monitor
 runs on: the layer below gets a ``device_access``.
 
-Limits of validity: one slow-down for all kernel code, though it depends on how often code returns.
+Limits of validity: one slow-down for all kernel code, though it depends on how often code returns. A bounded cache is
+replaced at random, a piece at a time (one that is flushed as a whole when full, or whose code is used in rounds, loses
+more; one whose code has a hot part, less), and long calls (fork, exec) count as one path. No monitor's capacity is
+published: it is unbounded unless a card or a guest says so.
 
 References
 ----------
 K. Adams, O. Agesen, ASPLOS 2006, sections 3, 6.3 and raw data.
+K. Hazelwood, M. D. Smith, "Code cache management schemes for dynamic optimizers", INTERACT-6, 2002 (bounded caches).
 """
 
 from __future__ import annotations
@@ -60,6 +69,9 @@ _RULES: dict[str, tuple[Step, ...]] = {
 #: Writes to page tables in use, which the software MMU has made read-only.
 _TRACED = frozenset({"pte_map", "pte_unmap", "pte_change", "pte_protect", "pte_clear"})
 
+#: Where a kernel's path begins.
+_ENTRIES = frozenset({"mode_switch", "exception", "page_exception", "interrupt"})
+
 
 class BinaryTranslation(LayerKind):
     """A translating monitor, on a host (hosted) or on a bare-metal kernel of its own."""
@@ -80,6 +92,11 @@ class BinaryTranslation(LayerKind):
             0.2,
             1.0,
         ),
+        "cache_instructions": exact(
+            0, "instructions", "guest instructions that the cache holds; 0: as many as there are"
+        ),
+        "code_instructions": exact(0, "instructions", "of the guest's kernel in use, for a bounded cache: the guest's"),
+        "entry_instructions": assumed(2000, "1/entry", "a kernel's path from its entry to its return"),
     }
 
     def handle(self, event: str, size: int, settings: Settings) -> Iterable[Step] | None:
@@ -87,7 +104,7 @@ class BinaryTranslation(LayerKind):
         if event in _TRACED and not settings.on("adaptive"):
             return (Step("exception", note="traced write"), Step("instruction_emulate"), *_RULES[event])
         if event in _RULES:
-            return _RULES[event]
+            return (*_RULES[event], *(_retranslated(settings) if event in _ENTRIES else ()))
         if event in ("port_io", "mmio_access", "doorbell"):
             outside = settings["device_in_host"]
             steps = (Step("bt_callout"), Step("device_access", outside))
@@ -96,6 +113,16 @@ class BinaryTranslation(LayerKind):
         if primitive is not None and primitive.group == "kernel":
             return (Step(event, settings["kernel_slowdown"], note="translated kernel code"),)
         return None
+
+
+def _retranslated(settings: Settings) -> Iterable[Step]:
+    """What of a kernel's path has to be translated again, because the cache cannot hold all that is in use."""
+    cache, code = settings["cache_instructions"], settings["code_instructions"]
+    if not 0 < cache < code:
+        return
+    share = 1 - cache / code
+    note = f"again: the cache holds {cache / code:.3g} of the code in use"
+    yield Step("translate_instruction", share * settings["entry_instructions"], note=note)
 
 
 LAYER_KINDS.register("binary-translation")(BinaryTranslation())
