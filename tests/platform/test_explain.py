@@ -74,6 +74,11 @@ def test_a_stack_with_other_parameters():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
+        (
+            {"virtio": {"batch": float("nan")}},
+            r"stack 'kvm': layers\[3\].parameters.batch.value: is nan but must be a finite",
+        ),
+        ({"virtio": {"refill": 7}}, r"layers\[3\].parameters.refill.value: is 7 but a share is at most 1"),
         ({"xen": {"batch": 2}}, "stack 'kvm': no layer is called 'xen'; its layers are: hardware, linux, kvm, vhost"),
         ({"vhost": {"bunch": 2}}, r"layers\[3\].parameters.bunch: this kind of layer has no such parameter"),
         (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -201,7 +202,8 @@ class Stack:
                 raise SpecError(f"stack {self.name!r}", f"no layer is called {label[:60]!r}; its layers are: {known}")
             for i in found:
                 known_here = self.settings[i].parameters
-                given = {name: _parameter(name, value, known_here) for name, value in parameters.items()}
+                where = f"stack {self.name!r}: layers[{i}].parameters"
+                given = {name: _parameter(where, name, value, known_here) for name, value in parameters.items()}
                 layers[i] = layers[i].replace(parameters={**layers[i].parameters, **given})
         return Stack(self.card.replace(layers=layers))
 
@@ -234,11 +236,13 @@ class Stack:
         return f"Stack({' · '.join(self.layer_name(i) for i in range(len(self.kinds)))})"
 
 
-def _parameter(name: str, value: float | Parameter, known: Mapping[str, Parameter]) -> Parameter:
+def _parameter(where: str, name: str, value: float | Parameter, known: Mapping[str, Parameter]) -> Parameter:
     """``value`` as a parameter; what the layer does not know gets any unit and is refused by :class:`Settings`."""
     if isinstance(value, Parameter):
         return value
     unit = known[name].unit if name in known else "1"
+    if not isfinite(value):
+        raise SpecError(f"{where}.{name}.value", f"is {value:g} but must be a finite number")
     return Parameter(value=float(value), unit=unit, source="given in the program", date="2026", status="assumed")
 
 

@@ -35,7 +35,9 @@ _BATCH = assumed(1.0, "1/event", "no batching: each request has its notification
 _RING = {
     "ring": assumed(256, "1", "requests that a ring holds: QEMU's default; Xen's network ring of one page"),
     "suppression": exact(1, "switch", "notifications only where the other side asks for them, in the stages"),
-    "refill": assumed(0.75, "1", "part of a full network ring to be sent before its driver is told (Linux virtio-net)"),
+    "refill": assumed(
+        0.75, "share", "part of a full network ring to be sent before its driver is told (Linux virtio-net)"
+    ),
 }
 
 
