@@ -92,7 +92,7 @@ class Hierarchy:
 
     def _account(self, cpu: Cpu) -> None:
         """Bring the running task's accounts up to now, tick by tick while no tick had anything to decide."""
-        if not cpu.tick_armed:
+        if not cpu.tick_armed and cpu.account_ns < self.now_ns:
             self._catch_up(cpu)
         self._account_until(cpu, self.now_ns)
 
