@@ -7,6 +7,7 @@ from statistics import median
 import virtsim as vs
 from virtsim.core.spec import encode_json, from_builtins
 from virtsim.core.units import parse_duration
+from virtsim.platform.host import BARE_ONLY
 from virtsim.plots import save_figure
 from virtsim.plots.style import PALETTE, new_panels, plain_numbers, style
 from virtsim.scenario.scenario import Scenario
@@ -33,7 +34,8 @@ SCHEDULERS = {
 
 def run(context) -> None:
     """Simulate the three parts, record what the claim rests on, draw."""
-    card = vs.load_host(context.parameters["host"])
+    exits = vs.load_host(context.parameters["exits"]).prices
+    card = vs.load_host(context.parameters["host"]).with_prices({name: exits[name] for name in BARE_ONLY}, virtual="")
     host = card.replace(topology=card.topology.replace(cpus=int(context.parameters["cpus"])))
     locks = spinlocks(context, host)
     wakes = wakeups(context, host)

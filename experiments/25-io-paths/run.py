@@ -9,6 +9,7 @@ import virtsim as vs
 from virtsim.core.spec import encode_json
 from virtsim.machine.devices import PartTimes
 from virtsim.platform.expand import price
+from virtsim.platform.host import BARE_ONLY
 from virtsim.platform.paths import io_parts
 from virtsim.plots import save_figure
 from virtsim.plots.style import PALETTE, new_panels, plain_numbers, style
@@ -62,7 +63,8 @@ class Batch(NamedTuple):
 def run(context) -> None:
     """Sweep, check the laws, draw."""
     p = context.parameters
-    host = vs.load_host(p["host"])
+    exits = vs.load_host(p["exits"]).prices
+    host = vs.load_host(p["host"]).with_prices({name: exits[name] for name in BARE_ONLY}, virtual="")
     wide = host.replace(topology=host.topology.replace(cpus=p["cpus"], cpus_per_cache=p["cpus"]))
     found, always = {}, {}
     for name, card in context.progress(list(p["stacks"].items()), "stacks"):

@@ -135,7 +135,7 @@ def test_an_unknown_event_or_price_is_one_clear_error():
 
 def test_explanations_name_layers_counts_costs_and_sources():
     text = str(NATIVE.explain("fork_wait", HOST))
-    assert "fork_wait on native (hardware · linux), host epyc-guest-linux-6.18:" in text
+    assert "fork_wait on native (machine under KVM · linux), host epyc-guest-linux-6.18:" in text
     assert "22 × copy_fault" in text
     assert "measured: getppid in a loop, 2026" in text
     html = NATIVE.explain("page_fault", HOST)._repr_html_()

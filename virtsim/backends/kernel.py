@@ -19,6 +19,18 @@ _SYSCTLS = (
     "timer_migration",
 )
 
+#: Monitors by the signature that CPUID tells in leaf 0x40000000.
+_MONITORS = {
+    "KVMKVMKVM": "KVM",
+    "Linux KVM Hv": "KVM",
+    "Microsoft Hv": "Hyper-V",
+    "TCGTCGTCGTCG": "QEMU",
+    "VBoxVBoxVBox": "VirtualBox",
+    "VMwareVMware": "VMware",
+    "XenVMMXenVMM": "Xen",
+    "bhyve bhyve": "bhyve",
+}
+
 
 def facts(runner: Path) -> dict[str, Any]:
     """Kernel, processor and scheduler, as far as they can be read; what cannot is left out.
@@ -45,6 +57,7 @@ def facts(runner: Path) -> dict[str, Any]:
         "preemption": _chosen(_read("/sys/kernel/debug/sched/preempt")),
         "rt_group_sched": _groups_real_time(),
         "vcpu_pack": _packs_vcpus(),
+        "monitor": monitor(runner),
     }
     found |= scheduler(runner)
     found |= {name: _number(_read(f"/proc/sys/kernel/{name}")) for name in _SYSCTLS}
@@ -57,6 +70,29 @@ def scheduler(runner: Path) -> dict[str, str]:
     done = subprocess.run([runner, "scheduler"], capture_output=True, text=True, check=False)
     settings = re.findall(r"^\s*\.(sysctl_\w+)\s*:\s*(\S.*)$", done.stdout, re.MULTILINE)
     return {name.removeprefix("sysctl_"): value.strip() for name, value in settings}
+
+
+def monitor(runner: Path) -> str:
+    """The monitor that this machine is a virtual machine of; empty on the bare machine."""
+    told = re.search(r"^monitor (.*)$", _machine(runner), re.MULTILINE)
+    if told:
+        signature = told[1].strip()
+        return _MONITORS.get(signature, signature)
+    if found := _read("/sys/hypervisor/type"):
+        return found
+    flagged = re.search(r"^flags\s*:.*\bhypervisor\b", _read("/proc/cpuinfo"), re.MULTILINE)
+    return "an unknown monitor" if flagged else ""
+
+
+def cpuid_ns(runner: Path) -> list[float]:
+    """What CPUID takes, in several batches, ns; none where there is no such instruction."""
+    told = re.search(r"^cpuid (.*)$", _machine(runner), re.MULTILINE)
+    return [float(value) for value in told[1].split()] if told else []
+
+
+@cache
+def _machine(runner: Path) -> str:
+    return subprocess.run([runner, "machine"], capture_output=True, text=True, errors="replace", check=False).stdout
 
 
 def _groups_real_time() -> bool:

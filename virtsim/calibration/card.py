@@ -14,7 +14,7 @@ from virtsim.calibration.fit import Fit
 from virtsim.calibration.timing import TimerLatency
 from virtsim.core.parameter import Parameter
 from virtsim.core.spec import Duration, Size
-from virtsim.platform.host import Cache, HostCard, Topology
+from virtsim.platform.host import Cache, HostCard, Topology, reference_card
 from virtsim.platform.kernel import Kernel
 from virtsim.platform.primitives import PRIMITIVES
 
@@ -25,10 +25,17 @@ _FAIR_DEBUG = Path("/sys/kernel/debug/sched")
 
 
 def machine_card(start: HostCard) -> HostCard:
-    """``start`` with the topology and the kernel of this machine."""
-    facts = kernel.facts(compiled_runner().path)
+    """``start`` with the topology and the kernel of this machine, virtual or bare as it is, and its price of CPUID."""
+    runner = compiled_runner().path
+    facts = kernel.facts(runner)
     version = str(facts["release"])
-    description = f"{facts.get('cpu_model', 'unknown processor')}, {os.cpu_count()} CPUs, Linux {version}"
+    monitor = str(facts.get("monitor", ""))
+    below = f", a virtual machine of {monitor}" if monitor else ""
+    description = f"{facts.get('cpu_model', 'unknown processor')}, {os.cpu_count()} CPUs, Linux {version}{below}"
+    start = start.on_machine(monitor, reference_card(virtual=bool(monitor)))
+    if cpuid_ns := kernel.cpuid_ns(runner):
+        source = f"measured: CPUID in a loop{' (an exit to the outer monitor)' if monitor else ''}"
+        start = start.with_prices({"cpuid": _delay(cpuid_ns, source, datetime.date.today().isoformat())})
     return start.replace(
         name="this",
         description=description,

@@ -64,8 +64,12 @@ def _memory_table() -> MemoryOverheads:
     return load_toml(models_folder() / "cluster" / "memory-overheads.toml", MemoryOverheads)
 
 
+#: A machine of a data centre is bare, unlike the reference card's, on which a guest would be a nested one.
+BARE_HOST = "xeon-8269cy-linux-4.19"
+
+
 @cache
-def stack_overhead(stack: str, host: str = "epyc-guest-linux-6.18") -> StackOverhead:
+def stack_overhead(stack: str, host: str = BARE_HOST) -> StackOverhead:
     """Overhead of a stack on a host card, for :data:`SERVER_MIX`.
 
     Parameters
@@ -84,7 +88,7 @@ def stack_overhead(stack: str, host: str = "epyc-guest-linux-6.18") -> StackOver
     from virtsim.platform.stack import load_stack
 
     card = load_host(host)
-    native, own = load_stack("native"), load_stack(stack)
+    native, own = (load_stack(name).on_host(card) for name in ("native", stack))
     base = _mix_ns(native, card)
     extra = max(0.0, _mix_ns(own, card) - base)
     memory, ballooning = 0, False
@@ -92,7 +96,7 @@ def stack_overhead(stack: str, host: str = "epyc-guest-linux-6.18") -> StackOver
     kinds = [layer.kind for layer in own.card.layers]
     for i, kind in enumerate(kinds):
         # The machine's own kernel is not the guest's cost.
-        row = table.get("guest-kernel" if kind == "linux" and kinds[i - 1] != "hardware" else kind)
+        row = table.get("guest-kernel" if kind == "linux" and i > 1 else kind)
         if row is not None:
             memory += row.memory
             ballooning = ballooning or row.ballooning

@@ -121,8 +121,8 @@ def _halt_ns(costs: Costs, stack: Stack) -> int:
 
 def _more_than_native(event: str, stack: Stack, card: HostCard) -> int:
     """What an event costs more on a stack than on the bare machine, where its price is in that of computing, ns."""
-    counts = dict(expand(event, stack).totals)
-    for primitive, count in expand(event, load_stack("native")).totals.items():
+    counts = dict(expand(event, stack.on_host(card)).totals)
+    for primitive, count in expand(event, load_stack("native").on_host(card)).totals.items():
         counts[primitive] = counts.get(primitive, 0.0) - count
     return max(0, round(price({name: count for name, count in counts.items() if abs(count) > 1e-12}, card)))
 

@@ -25,7 +25,7 @@ class Costs:
     host : HostCard
         Prices and caches.
     stack : Stack
-        Where the programs run.
+        Where the programs run; kept as it is on that host (:meth:`Stack.on_host`).
 
     Notes
     -----
@@ -34,7 +34,7 @@ class Costs:
 
     def __init__(self, host: HostCard, stack: Stack) -> None:
         self.host = host
-        self.stack = stack
+        self.stack = stack.on_host(host)
         self._events: dict[Event, int] = {}
 
     def event_ns(self, event: str, times: float = 1.0, size: int = 0) -> int:

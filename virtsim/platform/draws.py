@@ -107,7 +107,8 @@ class PriceDraws:
 
     def work(self, events: Iterable[Event], stack: Stack) -> Samples:
         """Costs of events on a stack, all together, ns; who spends them does not matter."""
-        return self.cost(combine((event.times, expand(event.event, stack, event.size)) for event in events))
+        here = stack.on_host(self.host)
+        return self.cost(combine((event.times, expand(event.event, here, event.size)) for event in events))
 
 
 def likely(samples: Samples) -> Likely:

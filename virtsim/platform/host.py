@@ -24,6 +24,27 @@ from virtsim.workload.operations import Name
 Text = Annotated[str, Meta(min_length=1, max_length=2000)]
 Small = Annotated[int, Meta(ge=1, le=4096)]
 
+#: What only a monitor on the bare machine executes: on a virtual host both are exits to the outer monitor.
+BARE_ONLY = frozenset({"vm_exit", "vm_entry"})
+#: What a monitor below has a hand in, so that a price from a bare machine says nothing about a virtual one.
+OF_THE_MACHINE = (
+    "interrupt",
+    "address_space_switch",
+    "cpuid",
+    "msr_access",
+    "cr_write",
+    "port_io",
+    "mmio_access",
+    "halt",
+    "ipi_send",
+    "timer_program",
+    "pte_write",
+    "tlb_flush",
+    *sorted(BARE_ONLY),
+)
+#: No bare processor takes so long for CPUID (Pentium III: 132 ns), and no exit to a monitor and back is faster, ns.
+EXIT_NS = 300.0
+
 
 class Cache(Spec, frozen=True, kw_only=True):
     """One level of cache, as one CPU sees it.
@@ -286,6 +307,9 @@ class HostCard(Spec, frozen=True, kw_only=True):
         Clock of the processor: turns published cycles into ns; 0 if nobody says.
     cpufreq : CpuFreq, optional
         Other frequencies, and what chooses them; always ``frequency`` if absent.
+    virtual : str, optional
+        Monitor that this machine is a virtual machine of, ``""`` for none. If absent, the price of CPUID tells:
+        where it is that of an exit, the machine is virtual.
     topology : Topology
         CPUs, caches, memory nodes.
     kernel : Kernel
@@ -310,6 +334,7 @@ class HostCard(Spec, frozen=True, kw_only=True):
     description: Text
     frequency: Frequency = Frequency(0)
     cpufreq: CpuFreq | None = None
+    virtual: Annotated[str, Meta(max_length=100)] | None = None
     topology: Topology
     kernel: Kernel
     prices: dict[str, Parameter]
@@ -332,14 +357,29 @@ class HostCard(Spec, frozen=True, kw_only=True):
             if lowest is not None and lowest < 0:
                 raise SpecError(f"{path}.value", "a price is at least 0")
 
+    @property
+    def outer_monitor(self) -> str:
+        """Monitor that this machine is a virtual machine of; empty on the bare machine."""
+        if self.virtual is not None:
+            return self.virtual
+        cpuid = self.prices.get("cpuid")
+        exits = cpuid is not None and cpuid.value is not None and cpuid.value > EXIT_NS
+        return "an unknown monitor" if exits else ""
+
     def price(self, primitive: str) -> float:
         """Price of a primitive, ns per unit of it.
 
         Raises
         ------
         SpecError
-            If this card does not have it.
+            If this card does not have it, or it has no price on a virtual machine.
         """
+        if primitive in BARE_ONLY and self.outer_monitor:
+            raise SpecError(
+                f"host {self.name!r}: prices.{primitive}",
+                f"this host is itself a virtual machine ({self.outer_monitor}), where {primitive!r} is not one event "
+                "but an exit to the outer monitor; expand on stack.on_host(host)",
+            )
         parameter = self.prices.get(primitive)
         if parameter is None:
             raise SpecError(
@@ -353,13 +393,25 @@ class HostCard(Spec, frozen=True, kw_only=True):
         """A copy in which the given prices replace this card's."""
         return self.replace(prices={**self.prices, **prices}, **changes)
 
+    def on_machine(self, monitor: str, like: HostCard) -> HostCard:
+        """A copy for a machine under ``monitor``, or a bare one if that is empty.
+
+        Where this card is of the other sort, the prices of :data:`OF_THE_MACHINE` are those of ``like``, which is of
+        the right one. They come from another machine and hold within half and twice if it does not say better.
+        """
+        if bool(monitor) == bool(self.outer_monitor):
+            return self.replace(virtual=monitor)
+        prices = {name: price for name, price in self.prices.items() if name not in OF_THE_MACHINE}
+        borrowed = {name: _borrowed(like.prices[name], like) for name in OF_THE_MACHINE if name in like.prices}
+        return self.replace(virtual=monitor, prices={**prices, **borrowed})
+
     def scaled(self, factor: float) -> HostCard:
         """A copy with every price multiplied by ``factor``; 0 makes an ideal host."""
         prices = {
             name: _times(parameter, factor, source=f"{factor:g} times: {parameter.source}", status="assumed")
             for name, parameter in self.prices.items()
         }
-        return self.replace(prices=prices)
+        return self.replace(prices=prices, virtual=self.outer_monitor)
 
     def at_speed(self, round_ns: float) -> HostCard:
         """A copy with the prices that hold while a round of the runner's reference loop takes ``round_ns``.
@@ -383,6 +435,21 @@ def _times(parameter: Parameter, factor: float, **changes: Any) -> Parameter:
         return parameter
     scaled = {end: None if at is None else at * factor for end in ("low", "high") for at in [getattr(parameter, end)]}
     return msgspec.structs.replace(parameter, value=parameter.value * factor, **scaled, **changes)
+
+
+def _borrowed(parameter: Parameter, owner: HostCard) -> Parameter:
+    low, high = parameter.low, parameter.high
+    if low is None and high is None and parameter.value is not None:
+        low, high = parameter.value / 2, parameter.value * 2
+    return Parameter(
+        value=parameter.value,
+        unit=parameter.unit,
+        low=low,
+        high=high,
+        source=f"assumed: as on {owner.name}: {parameter.source}",
+        date=parameter.date,
+        status="assumed",
+    )
 
 
 def this_card() -> Path:
@@ -431,8 +498,14 @@ def _load(path: Path, stamp: int) -> HostCard:
     return load_toml(path, HostCard)
 
 
-def reference_card() -> HostCard:
-    """The shipped card whose kernel is nearest to the running one: same scheduler, then version."""
+def reference_card(virtual: bool | None = None) -> HostCard:
+    """The shipped card whose kernel is nearest to the running one: same scheduler, then version.
+
+    Parameters
+    ----------
+    virtual : bool, optional
+        Only among cards of virtual machines, or of bare ones; among all if absent.
+    """
     running = _version(platform.release())
     fair = "eevdf" if running >= (6, 6) or not running else "cfs"
     folder = models_folder() / "hosts"
@@ -441,6 +514,7 @@ def reference_card() -> HostCard:
         for name in card_names("hosts")
         if (folder / f"{name}.toml").is_file()
     ]
+    cards = [card for card in cards if virtual in (None, bool(card.outer_monitor))]
     same = [card for card in cards if card.kernel.scheduler == fair and "runner_step" in card.prices]
     measured = same or [card for card in cards if "runner_step" in card.prices]
     return min(measured, key=lambda card: (_distance(_version(card.kernel.version), running), card.name))

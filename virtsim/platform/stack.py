@@ -16,6 +16,7 @@ from virtsim.core.parameter import Parameter
 from virtsim.core.spec import Spec, from_builtins, load_toml, read_toml
 from virtsim.platform.layers import LAYER_KINDS, LayerKind, Settings
 from virtsim.platform.layers.base import exact
+from virtsim.platform.layers.hardware import VirtualHardware
 from virtsim.scenario.guest import Guest
 from virtsim.workload.operations import Name
 
@@ -58,7 +59,7 @@ class StackCard(Spec, frozen=True, kw_only=True):
     description : str
         One or two sentences: what people call such a platform.
     layers : list of Layer
-        The first is ``hardware``.
+        The first is ``hardware``, which becomes virtual on hosts that are.
     """
 
     name: Name
@@ -174,8 +175,26 @@ class Stack:
                 virtual = False
         return found
 
+    def on_host(self, host: HostCard) -> Stack:
+        """This stack on a host's machine: on virtual hardware where the host is itself a virtual machine.
+
+        Raises
+        ------
+        SpecError
+            If the card says that the hardware is virtual and the host's is not.
+        """
+        is_virtual = self.card.layers[0].kind == VirtualHardware.name
+        if host.outer_monitor:
+            return self if is_virtual else _under(self, host.outer_monitor)
+        if is_virtual:
+            raise SpecError(f"stack {self.name!r}: layers[0].kind", f"host {host.name!r} is not a virtual machine")
+        return self
+
     def expand(self, event: str, size: int = 0) -> Expansion:
-        """The event taken apart down to the primitives; see :func:`virtsim.platform.expand.expand`."""
+        """The event taken apart down to the primitives; see :func:`virtsim.platform.expand.expand`.
+
+        On the stack as it is; what it costs on a host that may be virtual, ``stack.on_host(host)`` tells.
+        """
         from virtsim.platform.expand import expand
 
         return expand(event, self, size=size)
@@ -221,7 +240,8 @@ class Stack:
         """
         from virtsim.platform.explain import Explanation
 
-        return Explanation(self.expand(event, size), self, host)
+        stack = self if host is None else self.on_host(host)
+        return Explanation(stack.expand(event, size), stack, host)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Stack) and other.card == self.card
@@ -251,6 +271,13 @@ def _offer(kind: LayerKind, settings: Settings, below: frozenset[str]) -> frozen
     if kind.role == "kernel":
         return mine | (below & _PASSED_BY_KERNELS)
     return mine | below if kind.role == "filter" else mine
+
+
+@cache
+def _under(stack: Stack, monitor: str) -> Stack:
+    """The stack on the hardware that an outer monitor offers."""
+    hardware = stack.card.layers[0].replace(kind=VirtualHardware.name, name=f"machine under {monitor}")
+    return Stack(stack.card.replace(layers=[hardware, *stack.card.layers[1:]]))
 
 
 @cache

@@ -9,6 +9,7 @@ from virtsim.core.errors import SpecError
 from virtsim.core.units import show_duration
 from virtsim.platform.expand import price_interval
 from virtsim.platform.explain import Explanation, Spent
+from virtsim.platform.layers.hardware import VirtualHardware
 from virtsim.plots.style import PALETTE, new_axes, shade, style, time_unit
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def role_of(stack: Stack, level: int) -> str:
     """What a layer is to the programs on its stack: one of :data:`ROLES`."""
     kind = stack.kinds[level]
     if level == 0:
-        return "hardware"
+        return "outer monitor" if kind.name == VirtualHardware.name else "hardware"
     if kind.name in _DEVICES:
         return "device path"
     if kind.name == "hosted":

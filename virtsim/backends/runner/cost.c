@@ -1,4 +1,9 @@
 /* The reference loop, and what the runner itself costs. */
+#if defined(__x86_64__) || defined(__i386__)
+#include <cpuid.h>
+#endif
+#include <stdio.h>
+
 #include "runner.h"
 
 /* One round is one multiplication that needs the result of the one before: 3 cycles on x86-64 cores
@@ -89,3 +94,35 @@ void measure_runner(void)
     h->dispatch_ps = best(dispatch_batch) * 1000 / DISPATCHES;
     h->timing_ps = best(timed_batch) * 1000 / STAMPS - h->dispatch_ps;
 }
+
+#if defined(__x86_64__) || defined(__i386__)
+#define IDENTIFICATIONS 200
+static double identification_ns(void)
+{
+    unsigned a, b, c, d;
+    int64_t begin = clock_ns(CLOCK_THREAD_CPUTIME_ID), begin_wall = clock_ns(CLOCK_MONOTONIC);
+    for (int i = 0; i < IDENTIFICATIONS; i++)
+        __cpuid(0, a, b, c, d);
+    int64_t used = clock_ns(CLOCK_THREAD_CPUTIME_ID) - begin;
+    return (double)(used > 0 ? used : clock_ns(CLOCK_MONOTONIC) - begin_wall) / IDENTIFICATIONS;
+}
+
+/* The signature of the monitor below, if there is one (leaf 1, ECX bit 31, tells), and batches of what CPUID takes. */
+void print_machine(void)
+{
+    unsigned a, b, c, d, signature[3] = {0};
+    __cpuid(1, a, b, c, d);
+    if (c >> 31) {
+        __cpuid(0x40000000, a, signature[0], signature[1], signature[2]);
+        printf("monitor %.12s\n", signature[0] ? (char *)signature : "unknown");
+    }
+    printf("cpuid");
+    for (int i = 0; i < 3 * BATCHES; i++)
+        printf(" %.1f", identification_ns());
+    printf("\n");
+}
+#else
+void print_machine(void)
+{
+}
+#endif

@@ -5,6 +5,7 @@
  *   runner probe WHAT        whether this kernel lets us have WHAT: exit status 0, or an errno
  *   runner untrace NAME      removes a trace instance that was left over
  *   runner scheduler         prints the head of the kernel's sched/debug: slices and features
+ *   runner machine           prints which monitor is below, if any, and what CPUID takes
  *   runner exit              exits; the program that fork_exec executes
  */
 #define _GNU_SOURCE
@@ -160,6 +161,10 @@ int main(int count, char **arguments)
         return probe(arguments[2]);
     if (count == 2 && strcmp(arguments[1], "scheduler") == 0)
         return print_scheduler();
+    if (count == 2 && strcmp(arguments[1], "machine") == 0) {
+        print_machine();
+        return 0;
+    }
     if (count == 3 && strcmp(arguments[1], "untrace") == 0)
         return trace_possible() ? trace_remove(arguments[2]) : 1;
     fprintf(stderr, "runner: started by virtsim, not by hand; see main.c\n");

@@ -92,6 +92,7 @@ int64_t sample(struct draw *d);
 void compute_rounds(uint64_t rounds);
 int64_t round_fs(void);
 void measure_runner(void);
+void print_machine(void);
 
 /* trace.c */
 void trace_prepare(void);

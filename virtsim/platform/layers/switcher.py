@@ -78,7 +78,7 @@ class Switcher(HardwareAssisted):
     def _on_page_exception(self, size: int, settings: Settings) -> list[Step]:
         walk = self.exit(settings, Step("shadow_walk", note="find out whose fault it is"))
         handed = self.exit(settings, Step("exception_reflect", note="handed to the guest's kernel"))
-        return [Step("exception"), *walk, *handed]
+        return [Step("page_exception"), *walk, *handed]
 
     def _on_mode_switch(self, size: int, settings: Settings) -> list[Step]:
         if settings.on("direct_switch"):

@@ -20,7 +20,9 @@ kernel of its own (the Sentry), and a file server (the Gofer) that is asked for 
 
 A kernel masks interrupts while it allocates, queues and signals. Those of User-Mode Linux are signals of the host, so
 until a variable told their handlers to wait (Linux 2.6.21) each change of the mask was a host call
-(``masks_by_calls``).
+(``masks_by_calls``): two where a section sets and clears it, four where it saves and restores it, as around each object
+of the slab. The calls of a section are counted in the source; which sections a service passes (``masked_sections``) is
+an assumption.
 
 Computation is native: only what enters a kernel changes, and TLB misses in a guest.
 
@@ -31,7 +33,9 @@ References
 ----------
 gVisor, ``pkg/sentry/platform/systrap/README.md``; K. Bogomolov, "Releasing Systrap", gVisor's blog, 28 April 2023 (a
 call of 239 ns natively takes 1017 ns where it is patched, on a virtual machine of a cloud).
-Linux 2.4 and 2.6.11, ``arch/um/kernel/signal_user.c``. J. Dike, *User Mode Linux*, Prentice Hall, 2006, chapter 9.
+Linux 2.6.12-rc2 (the first in Git), ``arch/um/kernel/signal_user.c`` (``get_signals``, ``set_signals``),
+``include/asm-um/system-generic.h``, ``mm/slab.c``, ``kernel/signal.c``; the port to 2.4 was a patch apart.
+J. Dike, *User Mode Linux*, Prentice Hall, 2006, chapter 9.
 E. G. Young et al., "The true cost of containing: a gVisor case study", HotCloud 2019.
 """
 
@@ -39,24 +43,32 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from virtsim.core.parameter import Parameter
+from virtsim.core.units import PAGE_BYTES
 from virtsim.platform.events import EVENTS
 from virtsim.platform.layers.base import LAYER_KINDS, LayerKind, Settings, Step, assumed, exact, published
 
-#: Host calls to change the mask in a service of Linux 2.4 (mm/slab.c, kernel/signal.c, net/core, fs/ext3, fs/jbd): four
-#: where it is saved and restored, as around each object of the slab, two where it is set and cleared.
+#: Host calls of a section that saves and restores the mask: one reads it, one sets it, two put it back.
+_SAVED = 4.0
+#: Of one that sets and clears it.
+_SET = 2.0
+#: Of an object of the slab that comes and goes.
+_OBJECT = 2 * _SAVED
+
+#: Host calls to change the mask in a service, from the sections that it passes.
 _MASKINGS: dict[str, float] = {
-    "file_lookup": 8,  # The path's buffer comes and goes.
-    "file_open": 8,
-    "file_create": 24,  # The path's buffer, a directory entry, an inode, a journal handle.
-    "file_delete": 32,  # The path's buffer, two journal handles; directory entry and inode go.
-    "free_page": 8,  # The zone's list, and the page's journal head.
-    "write_page": 20,  # A page, its buffer head and journal head, a journal handle.
-    "pipe_service": 8,  # The queue of waiters and the one of runnable tasks.
-    "signal_delivery": 18,  # Sent and queued, taken from the queue, handler's mask, mask restored.
-    "fault_reflect": 22,  # Forced first, then as any signal.
-    "task_switch": 2,
-    "packet_send_service": 20,  # A buffer and its data come and go, the driver's lock.
-    "packet_receive_service": 22,  # Likewise, and the queue between driver and protocol.
+    "file_lookup": _OBJECT,  # The path's buffer.
+    "file_open": _OBJECT,
+    "file_create": 2 * _OBJECT + 2 * _SAVED,  # The path's buffer and a journal handle; a directory entry, an inode.
+    "file_delete": 3 * _OBJECT + 2 * _SAVED,  # The path's buffer and two handles; directory entry and inode go.
+    "free_page": 2 * _SAVED,  # The zone's list, and the page's journal head.
+    "write_page": _OBJECT + 3 * _SAVED,  # A journal handle; a page, its buffer head and its journal head.
+    "pipe_service": 2 * _SAVED,  # The queue of waiters and the one of runnable tasks.
+    "signal_delivery": _OBJECT + _SAVED + 3 * _SET,  # The entry; sent; taken, the handler's mask, and it restored.
+    "fault_reflect": _OBJECT + 2 * _SAVED + 3 * _SET,  # Forced first, then as any signal.
+    "task_switch": _SET,
+    "packet_send_service": 2 * _OBJECT + _SAVED,  # A buffer and its data, the driver's lock.
+    "packet_receive_service": 2 * _OBJECT + _SAVED + _SET,  # Likewise, and the queue between driver and protocol.
 }
 
 
@@ -74,17 +86,27 @@ class UserModeMachine(LayerKind):
         "stops_per_fault": exact(1, "1/fault", "the fault's signal stops the program once"),
         "stops_per_return": exact(0, "1/return", "the tracer sets registers while the program is stopped anyway"),
         "masks_by_calls": exact(0, "switch", "Linux 2.6.21 and later: a variable instead of host calls"),
+        "masked_sections": Parameter(
+            value=1.0,
+            unit="1",
+            low=0.5,
+            high=1.5,
+            source="assumed: each section on a service's way in Linux 2.6.12-rc2 is passed once; 2.4 may differ",
+            date="2026",
+            status="assumed",
+        ),
     }
 
     def handle(self, event: str, size: int, settings: Settings) -> Iterable[Step] | None:
         """Calls and faults stop the traced process; mappings are changed by host calls."""
         if event in _MASKINGS and settings.on("masks_by_calls"):
-            mask = Step("signal_install", _MASKINGS[event], note="sigprocmask, a call of about that work")
+            calls = settings["masked_sections"] * _MASKINGS[event]
+            mask = Step("signal_install", calls, note="sigprocmask, a call of about that work")
             return (Step(event), mask)
         if event == "mode_switch":
             return (Step("mode_switch"), Step("ptrace_stop", settings["stops_per_call"]))
         if event in ("exception", "page_exception"):
-            return (Step("exception"), Step("ptrace_stop", settings["stops_per_fault"]))
+            return (Step(event), Step("ptrace_stop", settings["stops_per_fault"]))
         if event in ("pte_map", "pte_unmap", "pte_change"):
             return (Step("host_map", note="one mapping of the host process"),)
         if event in ("pte_protect", "pte_fill", "pte_clear"):
@@ -104,6 +126,13 @@ class UserModeMachine(LayerKind):
         return None
 
 
+#: Copying to and from the program, and finding each page beyond the first.
+_COPIES = {
+    "read": ("copy_from_file", "read_page"),
+    "write": ("copy_to_file", "write_page"),
+    "pipe_write": ("copy_pipe", ""),
+    "pipe_read": ("copy_pipe", ""),
+}
 _FILES = {"stat": 1, "open_close": 2, "create": 3, "delete": 1, "fork_exec": 4, "fork_shell": 12}
 _TREE = {"fork_wait": "fork_maps", "fork_exec": "exec_maps", "fork_shell": "exec_maps", "map_unmap": "map_calls"}
 
@@ -169,8 +198,11 @@ class Sentry(LayerKind):
     def _serve(self, event: str, size: int, settings: Settings) -> Iterator[Step]:
         calls = EVENTS[event].system_calls
         yield from self._enter(calls, settings)
-        if event in ("read", "write", "pipe_write", "pipe_read"):
-            yield Step("copy_from_file" if event in ("read", "write") else "copy_pipe", size)
+        if event in _COPIES:
+            copy, page = _COPIES[event]
+            yield Step(copy, size)
+            if page:
+                yield Step(page, max(0, -(-size // PAGE_BYTES) - 1), note="found in the Sentry's own cache")
         if event in ("page_fault", "copy_fault", "protection_fault"):
             yield from self._exit(settings, "the page is new to the guest")
             yield Step(event, note="the host's fault, on the Sentry's memory")

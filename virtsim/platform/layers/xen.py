@@ -32,7 +32,7 @@ _SINGLE = {"pte_map", "pte_unmap", "pte_change"}
 
 _RULES: dict[str, tuple[Step, ...]] = {
     "exception": (Step("exception"), Step("pv_bounce")),
-    "page_exception": (Step("exception"), Step("pv_bounce", note="handed to the guest's kernel")),
+    "page_exception": (Step("page_exception"), Step("pv_bounce", note="handed to the guest's kernel")),
     "tlb_flush": (Step("hypercall"), Step("tlb_flush")),
     "cr_write": (Step("hypercall"), Step("cr_write")),
     "msr_access": (Step("exception"), Step("instruction_emulate")),
@@ -76,9 +76,9 @@ class Xen(LayerKind):
         if event in _RULES:
             return _RULES[event]
         if event in _SINGLE:
-            return (Step("hypercall"), Step("pv_update"), Step("pv_validate"), Step("pte_write"))
+            return (Step("hypercall"), Step("pv_update"), Step("pv_validate"), Step(event))
         if event in _BULK:
-            return (Step("hypercall", 1 / settings["batch"], note="a batch"), Step("pv_validate"), Step("pte_copy"))
+            return (Step("hypercall", 1 / settings["batch"], note="a batch"), Step("pv_validate"), Step(event))
         if event == "address_space_switch":
             return (Step("hypercall", settings["switch_hypercalls"]), Step("address_space_switch"))
         if event == "root_switch":
