@@ -194,20 +194,19 @@ class Spinning(Interrupts):
         vcpu.pause_exits += 1
         window_ns = vcpu.pause_window_ns * 2
         vcpu.pause_window_ns = min(window_ns, vcpu.hypervisor.pause_window_ns << 20)
+        # If it goes on spinning after all; void once it has been scheduled out.
+        self.events.push(self.now_ns + vcpu.pause_window_ns, PAUSE_LOOP, cpu, cpu.version)
         below = vcpu.below
         assert isinstance(below, Spinning)
         below.now_ns = self.now_ns
         sibling = self._preempted_sibling(vcpu)
         if sibling is not None:
             vcpu.yields += 1
-            vcpu.pause_window_ns = vcpu.hypervisor.pause_window_ns
             if vcpu.policy is None:
                 below.yield_to(vcpu, sibling)
             else:
                 # Xen's schedulers know no one to prefer: who yields goes back to its policy.
                 below.reschedule(below.cpus[vcpu.cpu])
-        else:
-            self.events.push(self.now_ns + vcpu.pause_window_ns, PAUSE_LOOP, cpu, cpu.version)
 
     def _preempted_sibling(self, vcpu: Vcpu) -> Vcpu | None:
         """The next vCPU of the guest that waits below while its guest's kernel holds or wants a spinlock."""

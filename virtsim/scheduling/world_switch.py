@@ -105,8 +105,9 @@ class WorldSwitch(GuestTicks):
             vcpu.above.now_ns = self.now_ns
             vcpu.above._stand_still(vcpu)
         if vcpu.state == RUNNABLE:
-            # One that was polling blocks as soon as it runs again.
+            # One that was polling blocks as soon as it runs again; one that spins exits early again (shrink_ple_window).
             vcpu.burst_ns = 0
+            vcpu.pause_window_ns = vcpu.hypervisor.pause_window_ns
             vcpu.count(self.now_ns, STEAL)
 
     def _parks_at_once(self, task: Task) -> bool:
