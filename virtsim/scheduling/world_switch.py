@@ -105,7 +105,7 @@ class WorldSwitch(GuestTicks):
             vcpu.above.now_ns = self.now_ns
             vcpu.above._stand_still(vcpu)
         if vcpu.state == RUNNABLE:
-            # One that was polling blocks as soon as it runs again; one that spins exits early again (shrink_ple_window).
+            # One that was polling blocks as soon as it runs again; one that spins soon exits (shrink_ple_window).
             vcpu.burst_ns = 0
             vcpu.pause_window_ns = vcpu.hypervisor.pause_window_ns
             vcpu.count(self.now_ns, STEAL)
