@@ -8,8 +8,9 @@ from virtsim.core.data import card_names
 from virtsim.core.errors import SpecError
 from virtsim.machine import simulate
 from virtsim.machine.devices import PartTimes
+from virtsim.platform.devices import Devices
 from virtsim.platform.expand import expand, price
-from virtsim.platform.host import BARE_ONLY, Devices, load_host, reference_card
+from virtsim.platform.host import BARE_ONLY, load_host, reference_card
 from virtsim.platform.paths import io_parts
 from virtsim.platform.stack import load_stack
 from virtsim.scenario.guest import Guest

@@ -14,9 +14,10 @@ from virtsim.calibration.fit import Fit
 from virtsim.calibration.timing import TimerLatency
 from virtsim.core.parameter import Parameter
 from virtsim.core.spec import Duration, Size
-from virtsim.platform.host import Cache, HostCard, Topology, reference_card
+from virtsim.platform.host import HostCard, reference_card
 from virtsim.platform.kernel import Kernel
 from virtsim.platform.primitives import PRIMITIVES
+from virtsim.platform.topology import Cache, Topology
 
 #: Standard normal quantile of the ends of a 90 % interval.
 Z_90 = 1.6449

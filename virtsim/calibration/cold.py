@@ -14,7 +14,8 @@ from virtsim.backends import observe
 from virtsim.calibration.plan import PREFIX
 from virtsim.core.spec import Duration
 from virtsim.machine import simulate
-from virtsim.platform.host import ColdWakeup, HostCard
+from virtsim.platform.host import HostCard
+from virtsim.platform.timing import ColdWakeup
 from virtsim.results.run import Run
 from virtsim.scenario.guest import Guest
 from virtsim.scenario.scenario import Scenario

@@ -8,9 +8,9 @@ import msgspec
 from msgspec import Meta
 
 from virtsim.core.errors import SpecError
+from virtsim.core.spec import Text
 
 Number = float
-NonEmpty = Annotated[str, Meta(min_length=1, max_length=2000)]
 
 
 class Parameter(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
@@ -33,8 +33,8 @@ class Parameter(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     """
 
     value: Number | None
-    unit: NonEmpty
-    source: NonEmpty
+    unit: Text
+    source: Text
     date: Annotated[str, Meta(pattern=r"^\d{4}(-\d{2}(-\d{2})?)?$")]
     low: Number | None = None
     high: Number | None = None

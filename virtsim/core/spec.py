@@ -32,6 +32,8 @@ from virtsim.core.errors import SpecError, did_you_mean
 
 T = TypeVar("T")
 
+#: A name or a sentence.
+Text = Annotated[str, msgspec.Meta(min_length=1, max_length=2000)]
 #: No spec file is larger; a larger one is refused before it is parsed.
 MAX_FILE_BYTES = 16 * 2**20
 _MAX_DEPTH = 64

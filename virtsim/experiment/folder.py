@@ -24,7 +24,7 @@ from msgspec import Meta
 
 import virtsim
 from virtsim.core.errors import SpecError, VirtsimError
-from virtsim.core.spec import Spec, decode_json, encode_json, load_toml
+from virtsim.core.spec import Spec, Text, decode_json, encode_json, load_toml
 from virtsim.experiment.cases import FINISHED, Script, plan_cases, run_cases
 from virtsim.experiment.engines import worker_count
 from virtsim.experiment.lock import held
@@ -32,7 +32,6 @@ from virtsim.experiment.progress import Show, track
 from virtsim.results.manifest import make_manifest
 
 T = TypeVar("T")
-Text = Annotated[str, Meta(min_length=1, max_length=2000)]
 
 
 class ExperimentCard(Spec, frozen=True, kw_only=True):

@@ -14,8 +14,9 @@ from virtsim.core.parameter import Parameter
 from virtsim.core.streams import Streams
 from virtsim.core.units import NS_PER_S
 from virtsim.platform.costs import Costs
+from virtsim.platform.devices import Disk, Nic
 from virtsim.platform.expand import price
-from virtsim.platform.host import Disk, HostCard, Nic
+from virtsim.platform.host import HostCard
 from virtsim.platform.layers.base import Settings
 from virtsim.platform.layers.devices import Device
 from virtsim.platform.paths import Parts, io_parts

@@ -7,7 +7,7 @@ import platform
 import warnings
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
@@ -15,14 +15,14 @@ from msgspec import Meta
 from virtsim.core.data import card_names, find_card, models_folder, user_folder
 from virtsim.core.errors import SpecError
 from virtsim.core.parameter import Parameter
-from virtsim.core.spec import Duration, Frequency, Size, Spec, load_toml
+from virtsim.core.spec import Frequency, Spec, Text, load_toml
 from virtsim.platform.cpufreq import CpuFreq
+from virtsim.platform.devices import Devices
 from virtsim.platform.kernel import Kernel
 from virtsim.platform.primitives import PRIMITIVES
+from virtsim.platform.timing import Timing
+from virtsim.platform.topology import Topology
 from virtsim.workload.operations import Name
-
-Text = Annotated[str, Meta(min_length=1, max_length=2000)]
-Small = Annotated[int, Meta(ge=1, le=4096)]
 
 #: What only a monitor on the bare machine executes: on a virtual host both are exits to the outer monitor.
 BARE_ONLY = frozenset({"vm_exit", "vm_entry"})
@@ -44,254 +44,6 @@ OF_THE_MACHINE = (
 )
 #: No bare processor takes so long for CPUID (Pentium III: 132 ns), and no exit to a monitor and back is faster, ns.
 EXIT_NS = 300.0
-
-
-class Cache(Spec, frozen=True, kw_only=True):
-    """One level of cache, as one CPU sees it.
-
-    Parameters
-    ----------
-    size : str or int, bytes
-        Capacity.
-    ways : int
-        Associativity.
-    line : str or int, bytes
-        Line size.
-    """
-
-    size: Size
-    ways: Small
-    line: Size = Size(64)
-
-    def _check(self) -> None:
-        if self.line < 1 or self.size < self.line * self.ways:
-            raise SpecError("size", "a cache holds at least one set of its lines")
-
-
-class Topology(Spec, frozen=True, kw_only=True):
-    """CPUs and what they share.
-
-    Parameters
-    ----------
-    cpus : int
-        Logical CPUs.
-    threads_per_core : int
-        SMT width.
-    cpus_per_cache : int, optional
-        Logical CPUs that share a last-level cache; all of a memory node if absent.
-    numa_nodes : int
-        Memory nodes.
-    numa_distances : list of list of int
-        From node to node as firmware tells it, 10 to itself; 20 between all others if empty.
-    siblings : str
-        Numbers of the threads of a core: ``adjacent`` (0 and 1), or ``apart`` (all first threads come first).
-    smt_speed : Parameter, optional
-        Speed (unit ``1``) of each of two threads that run on a core, relative to one alone; 1 if absent.
-    caches : list of Cache
-        First level first, at most three; data caches.
-    tlb_entries : int
-        Pages of 4 KiB whose translations the last TLB level holds.
-    """
-
-    cpus: Small
-    threads_per_core: Small = 1
-    cpus_per_cache: Small | None = None
-    numa_nodes: Small = 1
-    numa_distances: list[list[Annotated[int, Meta(ge=10, le=254)]]] = []
-    siblings: Literal["adjacent", "apart"] = "adjacent"
-    smt_speed: Parameter | None = None
-    caches: Annotated[list[Cache], Meta(min_length=1, max_length=3)]
-    tlb_entries: Annotated[int, Meta(ge=1, le=10**6)]
-
-    def _check(self) -> None:
-        if self.cpus % self.threads_per_core or (self.cpus_per_cache or 1) > self.cpus:
-            raise SpecError("cpus", "CPUs come in whole cores, and a cache is not shared by more than there are")
-        if self.numa_nodes > self.cpus // self.threads_per_core:
-            raise SpecError("numa_nodes", "a memory node has at least one core")
-        distances = self.numa_distances
-        if distances and (
-            [len(row) for row in distances] != [self.numa_nodes] * self.numa_nodes
-            or any(distances[i][j] != distances[j][i] for i in range(len(distances)) for j in range(i))
-            or any((distances[i][j] == 10) != (i == j) for i in range(len(distances)) for j in range(len(distances)))
-        ):
-            raise SpecError("numa_distances", "one row and one column per node, symmetric, 10 to itself, more else")
-        if self.smt_speed is not None:
-            if self.smt_speed.unit != "1":
-                raise SpecError("smt_speed.unit", f"must be '1', not {self.smt_speed.unit!r}")
-            if self.smt_speed.value is None or not 0.1 <= self.smt_speed.value <= 1:
-                raise SpecError("smt_speed.value", "must be between 0.1 and 1: threads do not speed each other up")
-
-
-class ColdWakeup(Spec, frozen=True, kw_only=True):
-    """CPU time that a woken task needs on top of what the prices say, by how long it was away.
-
-    Parameters
-    ----------
-    away : list of str or int, ns
-        Absences, ascending.
-    busy, idle : list of int, ns
-        Extra CPU time after each: with another task on the CPU meanwhile, and with none.
-    source, date : str
-        Where the numbers are from.
-    """
-
-    away: Annotated[list[Duration], Meta(min_length=1, max_length=100)]
-    busy: list[Annotated[int, Meta(ge=0)]]
-    idle: list[Annotated[int, Meta(ge=0)]]
-    source: Text
-    date: Text
-
-    def _check(self) -> None:
-        if not len(self.away) == len(self.busy) == len(self.idle):
-            raise SpecError("away", "away, busy and idle have one number each for every absence")
-        if self.away[0] <= 0 or any(one >= other for one, other in zip(self.away, self.away[1:])):
-            raise SpecError("away", "absences are positive and ascending")
-
-    @property
-    def points(self) -> tuple[tuple[int, int, int], ...]:
-        """(away, busy, idle), ns."""
-        return tuple((int(away), busy, idle) for away, busy, idle in zip(self.away, self.busy, self.idle))
-
-
-class Timing(Spec, frozen=True, kw_only=True):
-    """Delays: time that passes before something happens, without a CPU being used for it.
-
-    Parameters
-    ----------
-    timer_latency : Parameter, ns
-        From a timer's expiry (slack included) until its task is runnable, on a busy CPU.
-    timer_latency_quantiles : list of int, ns
-        Evenly spaced quantiles of the same, ascending; the single value stands for all if empty.
-    wakeup_same_cpu : Parameter, ns
-        From waking a task until it can be switched to on the waker's own CPU.
-    wakeup_idle_cpu : Parameter, ns
-        From waking a task on another CPU that is idle until it runs.
-    idle_exit : Parameter, ns
-        Time an idle CPU takes to answer an interrupt, on top of the above for timers.
-    idle_exit_quantiles : list of int, ns
-        Evenly spaced quantiles of the same, ascending; the single value stands for all if empty.
-    timer_slack : Parameter, ns
-        The kernel's default for tasks of the fair class.
-    migration_cost : Parameter, ns
-        A task that ran more recently than this counts as cache-hot to the balancer.
-    migration_same_cache, migration_other_cache, migration_other_node : Parameter, optional, ns
-        Extra CPU time of a task that was moved to another core of its last-level cache, to another cache of its
-        memory node, to another node at distance 20 (in proportion to the distance elsewhere); none if absent.
-    balance_look : Parameter, optional, ns
-        Time it takes to look at one CPU when balancing; none if absent.
-    foreign_share : Parameter, optional
-        Share (unit ``1``) of a CPU's time that goes to others while a run keeps it busy; none if absent.
-    cold : ColdWakeup, optional
-        What a task finds cold when it wakes; nothing if absent.
-    """
-
-    timer_latency: Parameter
-    timer_latency_quantiles: Annotated[list[Annotated[int, Meta(ge=0)]], Meta(max_length=1000)] = []
-    wakeup_same_cpu: Parameter
-    wakeup_idle_cpu: Parameter
-    idle_exit: Parameter
-    idle_exit_quantiles: Annotated[list[Annotated[int, Meta(ge=0)]], Meta(max_length=1000)] = []
-    timer_slack: Parameter
-    migration_cost: Parameter
-    migration_same_cache: Parameter | None = None
-    migration_other_cache: Parameter | None = None
-    migration_other_node: Parameter | None = None
-    balance_look: Parameter | None = None
-    foreign_share: Parameter | None = None
-    cold: ColdWakeup | None = None
-
-    def _check(self) -> None:
-        for name in self.__struct_fields__:
-            parameter = getattr(self, name)
-            if not isinstance(parameter, Parameter):
-                continue
-            unit = "1" if name == "foreign_share" else "ns"
-            if parameter.unit != unit:
-                raise SpecError(f"{name}.unit", f"must be {unit!r}, not {parameter.unit!r}")
-            if parameter.value is not None and parameter.value < 0:
-                raise SpecError(f"{name}.value", "a delay is at least 0")
-
-    def ns(self, name: str) -> int:
-        """One of the delays as whole ns; 0 for an optional one that is absent."""
-        parameter: Parameter | None = getattr(self, name)
-        return 0 if parameter is None else round(parameter.known(f"timing.{name}"))
-
-
-class Disk(Spec, frozen=True, kw_only=True):
-    """A block device: ``ways`` requests are positioned at a time, and their data share one bus.
-
-    Parameters
-    ----------
-    positioning : list of Parameter, ns
-        Mean times before the data of a request begin to flow, added up: a flash array's access, or a seek and
-        half a turn of a rotating disk.
-    distribution : str
-        Of each of them: ``constant``, ``exponential``, or ``uniform`` between 0 and twice the mean (seek, rotation).
-    ways : Parameter, 1
-        Requests at a time: heads, flash channels.
-    bandwidth : Parameter, B/s
-        Of the bus.
-    queue : Parameter, 1
-        Requests that the device's own queue holds.
-    """
-
-    positioning: Annotated[list[Parameter], Meta(min_length=1, max_length=4)]
-    distribution: Literal["constant", "exponential", "uniform"] = "constant"
-    ways: Parameter
-    bandwidth: Parameter
-    queue: Parameter
-
-    def _check(self) -> None:
-        _units(self, positioning="ns", ways="1", bandwidth="B/s", queue="1")
-
-
-class Nic(Spec, frozen=True, kw_only=True):
-    """A network device with a full-duplex link.
-
-    Parameters
-    ----------
-    rate : Parameter, bit/s
-        Of the link, each way.
-    mtu : Parameter, B
-        Largest payload of a frame, network and transport headers included.
-    headers, framing : Parameter, B
-        Network and transport headers within the MTU, and what a frame takes on the wire besides the MTU.
-    queue : Parameter, 1
-        Descriptors of each of the device's rings.
-    """
-
-    rate: Parameter
-    mtu: Parameter
-    headers: Parameter
-    framing: Parameter
-    queue: Parameter
-
-    def _check(self) -> None:
-        _units(self, rate="bit/s", mtu="B", headers="B", framing="B", queue="1")
-
-    def wire_bytes(self, size: int) -> int:
-        """Bytes on the wire for ``size`` bytes of data, cut into frames."""
-        room = round(self.mtu.known("devices.nic.mtu") - self.headers.known("devices.nic.headers"))
-        frames = -(-size // room)
-        each = self.headers.known("devices.nic.headers") + self.framing.known("devices.nic.framing")
-        return size + frames * round(each)
-
-
-class Devices(Spec, frozen=True, kw_only=True):
-    """The host's devices; a workload that uses one needs it here."""
-
-    disk: Disk | None = None
-    nic: Nic | None = None
-
-
-def _units(card: Spec, **units: str) -> None:
-    for name, unit in units.items():
-        value = getattr(card, name)
-        for parameter in value if isinstance(value, list) else [value]:
-            if parameter.unit != unit:
-                raise SpecError(f"{name}.unit", f"must be {unit!r}, not {parameter.unit!r}")
-            if parameter.value is not None and parameter.value < (0 if unit == "ns" else 1):
-                raise SpecError(f"{name}.value", f"{parameter.value:g} {unit} is too small")
 
 
 class HostCard(Spec, frozen=True, kw_only=True):

@@ -10,11 +10,9 @@ from msgspec import Meta
 
 from virtsim.core.data import find_card
 from virtsim.core.errors import SpecError
-from virtsim.core.spec import Spec, load_toml
+from virtsim.core.spec import Spec, Text, load_toml
 from virtsim.platform.events import ALIASES, event_of
 from virtsim.workload.operations import Name
-
-Text = Annotated[str, Meta(min_length=1, max_length=2000)]
 
 
 class MixEvent(Spec, frozen=True, kw_only=True):

@@ -12,8 +12,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from virtsim.platform.host import Cache, Topology
 from virtsim.platform.mixes import load_mix
+from virtsim.platform.topology import Cache, Topology
 from virtsim.workload.operations import (
     Compute,
     DiskRead,

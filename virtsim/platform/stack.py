@@ -13,7 +13,7 @@ from msgspec import Meta
 from virtsim.core.data import card_names, find_card
 from virtsim.core.errors import SpecError
 from virtsim.core.parameter import Parameter
-from virtsim.core.spec import Spec, from_builtins, load_toml, read_toml
+from virtsim.core.spec import Spec, Text, from_builtins, load_toml, read_toml
 from virtsim.platform.layers import LAYER_KINDS, LayerKind, Settings
 from virtsim.platform.layers.base import exact
 from virtsim.platform.layers.hardware import VirtualHardware
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from virtsim.platform.explain import Explanation
     from virtsim.platform.host import HostCard
 
-Text = Annotated[str, Meta(min_length=1, max_length=2000)]
 
 #: Features of a machine that a kernel on it passes on to monitors inside it.
 _PASSED_BY_KERNELS = frozenset({"extensions", "vmcs-shadowing"})

@@ -10,14 +10,13 @@ from msgspec import Meta
 from virtsim.core.data import find_card
 from virtsim.core.errors import SpecError
 from virtsim.core.parameter import Parameter
-from virtsim.core.spec import Spec, from_builtins, read_toml
+from virtsim.core.spec import Spec, Text, from_builtins, read_toml
 from virtsim.platform.mixes import Mix, load_mix
 from virtsim.platform.stack import PaperStack
 from virtsim.workload.operations import CardName, Name
 
 __all__ = ["Mix", "Paper", "PaperStack", "Row", "load_mix", "load_paper"]
 
-Text = Annotated[str, Meta(min_length=1, max_length=2000)]
 Positive = Annotated[float, Meta(gt=0)]
 
 
