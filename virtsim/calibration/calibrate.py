@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import median
 
 from virtsim.calibration.card import machine_card, with_fit
 from virtsim.calibration.cold import measure_cold
@@ -117,7 +118,11 @@ def calibrate(
 
 
 def _rows(plan: list[Micro], samples: dict[str, Samples]) -> list[Row]:
-    return [Row(micro.name, micro.totals, samples[micro.name].cpu_ns) for micro in plan]
+    rows = []
+    for micro in plan:
+        found = samples[micro.name]
+        rows.append(Row(micro.name, micro.counted(median(found.waits), median(found.switches)), found.cpu_ns))
+    return rows
 
 
 def _foreign_shares(plan: list[Micro], samples: dict[str, Samples]) -> list[float]:

@@ -30,6 +30,8 @@ class Samples:
         the task that ended last.
     lost : list of float
         Share of its CPU that each run lost to others; 0 where tasks wait for each other and it cannot be told.
+    waits, switches : list of float
+        How often tasks waited, and were switched from, in one repetition.
     round_ns : list of float, ns
         CPU time of a round of the reference loop around each run: how fast the machine was.
     disturbed : int
@@ -39,13 +41,15 @@ class Samples:
     cpu_ns: list[float] = field(default_factory=list)
     wall_ns: list[float] = field(default_factory=list)
     lost: list[float] = field(default_factory=list)
+    waits: list[float] = field(default_factory=list)
+    switches: list[float] = field(default_factory=list)
     round_ns: list[float] = field(default_factory=list)
     disturbed: int = 0
 
     @property
     def columns(self) -> tuple[list[float], ...]:
         """All lists, which have a value for each run."""
-        return self.cpu_ns, self.wall_ns, self.lost, self.round_ns
+        return self.cpu_ns, self.wall_ns, self.lost, self.waits, self.switches, self.round_ns
 
     @property
     def median_ns(self) -> float:
@@ -105,6 +109,9 @@ def _keep(samples: Samples, micro: Micro, run: Run) -> None:
     samples.cpu_ns.append(cpu_ns)
     samples.wall_ns.append(wall_ns)
     samples.lost.append(max(0.0, 1 - cpu_ns / wall_ns) if micro.never_waits else 0.0)
+    waits = sum(task.voluntary_switches for task in run.tasks)
+    samples.waits.append(waits / micro.repetitions)
+    samples.switches.append((waits + sum(task.involuntary_switches for task in run.tasks)) / micro.repetitions)
     samples.round_ns.append(fmean(run.manifest["runner"]["round_ns"]))
 
 

@@ -8,7 +8,7 @@ the machine charges from.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from virtsim.platform.costs import Costs
 from virtsim.platform.host import HostCard
@@ -53,13 +53,26 @@ class Micro:
     repetitions : int
         How often the measured body runs in each task.
     totals : dict of str to float
-        Primitives of one repetition, all tasks together.
+        Primitives of one repetition, all tasks together, but for what follows.
+    per_wait, per_switch : dict of str to float
+        Primitives of each wait for another task, and of each switch between tasks. How many there are is counted in
+        the runs: one that is woken may preempt, and then the waker need not wait for it.
     """
 
     name: str
     scenario: Scenario
     repetitions: int
     totals: dict[str, float] = field(hash=False)
+    per_wait: dict[str, float] = field(default_factory=dict, hash=False)
+    per_switch: dict[str, float] = field(default_factory=dict, hash=False)
+
+    def counted(self, waits: float, switches: float) -> dict[str, float]:
+        """Primitives of one repetition in which tasks waited and were switched so often."""
+        made = dict(self.totals)
+        for count, part in ((waits, self.per_wait), (switches, self.per_switch)):
+            for name, each in part.items():
+                made[name] = made.get(name, 0.0) + count * each
+        return made
 
     @property
     def never_waits(self) -> bool:
@@ -160,7 +173,7 @@ def _sleep(card: HostCard) -> Micro:
 
 
 def _ping_pong(kind: str, cpus: str, times: int, card: HostCard) -> Micro:
-    """Two tasks that hand one byte to and fro: two waits and two wakes a round."""
+    """Two tasks that hand one byte to and fro: two switches a round, and up to two waits."""
     ends = cpus.split("-")
     first, second = Send(channel="ping"), Receive(channel="pong")
     third, fourth = Receive(channel="ping"), Send(channel="pong")
@@ -176,12 +189,16 @@ def _ping_pong(kind: str, cpus: str, times: int, card: HostCard) -> Micro:
     guest = Guest(name="g", workload=workload)
     operations: list[Operation] = [first, second, third, fourth]
     events = [event for operation in operations for event in operation_events(operation, workload, card.topology)]
-    wake = "wakeup" if len(ends) == 1 else "wakeup_remote"
-    events += [Event(wake, 2), Event("context_switch", 2)]
+    wait = [Event("wakeup" if len(ends) == 1 else "wakeup_remote")]
     if kind == "futex":
-        events += [Event("futex_wait", 2), Event("futex_wake", 2)]
+        wait += [Event("futex_wait"), Event("futex_wake")]
     name = f"{kind}-ping-pong" + ("" if len(ends) == 1 else "-two-cpus")
-    return _micro(name, guest, times, events, card, cpus)
+    costs = Costs(card, stack_for(guest))
+    return replace(
+        _micro(name, guest, times, events, card, cpus),
+        per_wait=costs.totals(wait),
+        per_switch=costs.totals([Event("context_switch")]),
+    )
 
 
 def _repeat(body: list[Operation], times: int) -> dict[str, object]:
