@@ -185,8 +185,9 @@ def _times(parameter: Parameter, factor: float, **changes: Any) -> Parameter:
     """The parameter and its interval, multiplied."""
     if parameter.value is None:
         return parameter
-    scaled = {end: None if at is None else at * factor for end in ("low", "high") for at in [getattr(parameter, end)]}
-    return msgspec.structs.replace(parameter, value=parameter.value * factor, **scaled, **changes)
+    low = None if parameter.low is None else parameter.low * factor
+    high = None if parameter.high is None else parameter.high * factor
+    return msgspec.structs.replace(parameter, value=parameter.value * factor, low=low, high=high, **changes)
 
 
 def _borrowed(parameter: Parameter, owner: HostCard) -> Parameter:

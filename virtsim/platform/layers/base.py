@@ -158,9 +158,13 @@ def without(parameters: Mapping[str, Parameter], *names: str) -> dict[str, Param
 LAYER_KINDS: Registry[LayerKind] = Registry("kind of layer")
 
 
-def assumed(value: float, unit: str, reason: str, date: str = "2026") -> Parameter:
+def assumed(
+    value: float, unit: str, reason: str, date: str = "2026", low: float | None = None, high: float | None = None
+) -> Parameter:
     """A parameter nobody measured."""
-    return Parameter(value=value, unit=unit, source=f"assumed: {reason}", date=date, status="assumed")
+    return Parameter(
+        value=value, unit=unit, source=f"assumed: {reason}", date=date, low=low, high=high, status="assumed"
+    )
 
 
 def exact(value: float, unit: str, source: str, date: str = "2026") -> Parameter:

@@ -40,7 +40,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from virtsim.core.parameter import Parameter
-from virtsim.platform.layers.base import LAYER_KINDS, LayerKind, Settings, Step, exact
+from virtsim.platform.layers.base import LAYER_KINDS, LayerKind, Settings, Step, assumed, exact
 from virtsim.platform.primitives import PRIMITIVES
 
 
@@ -114,15 +114,7 @@ class Emulator(LayerKind):
         "lookup_calls": _instructions(10, 0.5, 2.0, "1/access", "a lookup"),
         "refill_calls": _instructions(450, 25.0, 150.0, "1/miss", "a miss with a walk of four levels"),
         "guest_levels": exact(4, "levels", "x86-64, 4 KiB pages"),
-        "refills": Parameter(
-            value=1.0,
-            unit="1/miss",
-            low=0.3,
-            high=3.0,
-            source="assumed: the software TLB misses as often as the hardware's",
-            date="2026",
-            status="assumed",
-        ),
+        "refills": assumed(1.0, "1/miss", "the software TLB misses as often as the hardware's", low=0.3, high=3.0),
     }
 
     def handle(self, event: str, size: int, settings: Settings) -> Iterable[Step] | None:

@@ -43,7 +43,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from virtsim.core.parameter import Parameter
 from virtsim.core.units import PAGE_BYTES
 from virtsim.platform.events import EVENTS
 from virtsim.platform.layers.base import LAYER_KINDS, LayerKind, Settings, Step, assumed, exact, published
@@ -86,14 +85,12 @@ class UserModeMachine(LayerKind):
         "stops_per_fault": exact(1, "1/fault", "the fault's signal stops the program once"),
         "stops_per_return": exact(0, "1/return", "the tracer sets registers while the program is stopped anyway"),
         "masks_by_calls": exact(0, "switch", "Linux 2.6.21 and later: a variable instead of host calls"),
-        "masked_sections": Parameter(
-            value=1.0,
-            unit="1",
+        "masked_sections": assumed(
+            1.0,
+            "1",
+            "each section on a service's way in Linux 2.6.12-rc2 is passed once; 2.4 may differ",
             low=0.5,
             high=1.5,
-            source="assumed: each section on a service's way in Linux 2.6.12-rc2 is passed once; 2.4 may differ",
-            date="2026",
-            status="assumed",
         ),
     }
 
